@@ -1,0 +1,290 @@
+/**
+ * One group on this node: carries out what its runner (run.ts) decides. Actions of one resource never overlap: a stop waits until the
+ * start that was called off has really ended.
+ */
+import type { GroupReport } from '../../schemas/wire.ts';
+import { type GuardClient, GuardError } from '../guard/index.ts';
+import type { Outcome, Probe, Resource } from '../resources/index.ts';
+import type { Log } from '../system/index.ts';
+import {
+  allStopped,
+  type Declared,
+  type GiveUp,
+  groupReport,
+  newRun,
+  type RunEffect,
+  type RunEvent,
+  type RunNews,
+  type RunState,
+  run,
+  runDue,
+} from './run.ts';
+
+export interface Planned {
+  readonly declared: Declared;
+  readonly resource: Resource;
+}
+
+export interface GroupOptions {
+  readonly name: string;
+  readonly guard: () => GuardClient;
+  readonly now: () => number;
+  readonly log: Log;
+  readonly onNews: (news: RunNews) => void;
+  /** Everything is verified to be down. */
+  readonly onDown: (failure: GiveUp | undefined) => void;
+  readonly onStuck: (reason: string) => void;
+  /** What `report` says may have changed. */
+  readonly onChange: () => void;
+}
+
+interface Slot {
+  readonly resource: Resource;
+  /** Ends when the last action queued for this resource has ended. */
+  queue: Promise<void>;
+  calledOff: AbortController;
+  unwatch: (() => void) | undefined;
+}
+
+export class Group {
+  readonly name: string;
+  readonly #options: GroupOptions;
+  #state: RunState;
+  #slots = new Map<string, Slot>();
+  #timer: NodeJS.Timeout | undefined;
+  #disposed = false;
+
+  constructor(options: GroupOptions, plan: readonly Planned[]) {
+    this.name = options.name;
+    this.#options = options;
+    this.#state = newRun(options.name, this.#adopt(plan), options.now());
+  }
+
+  /** Looks at everything for the first time; without a lease, stops what runs. */
+  begin(): void {
+    this.#apply({ type: 'tick' });
+  }
+
+  up(epoch: number): void {
+    this.#apply({ type: 'want', want: 'up', epoch });
+  }
+
+  down(how: 'graceful' | 'forced'): void {
+    this.#apply({ type: 'want', want: how === 'graceful' ? 'down' : 'down-now', epoch: this.#state.epoch });
+  }
+
+  giveUp(failure: GiveUp): void {
+    this.#apply({ type: 'give-up', failure });
+  }
+
+  declare(plan: readonly Planned[]): void {
+    this.#apply({ type: 'declare', resources: this.#adopt(plan) });
+  }
+
+  /** Verified to be down, and nothing in flight. */
+  get isDown(): boolean {
+    return this.#state.want !== 'up' && this.#state.settled && allStopped(this.#state);
+  }
+
+  get wanted(): RunState['want'] {
+    return this.#state.want;
+  }
+
+  get epoch(): number {
+    return this.#state.epoch;
+  }
+
+  report(): GroupReport {
+    return groupReport(this.#state, this.#options.now());
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+    clearTimeout(this.#timer);
+    for (const slot of this.#slots.values()) {
+      slot.calledOff.abort();
+      slot.unwatch?.();
+    }
+  }
+
+  #adopt(plan: readonly Planned[]): Declared[] {
+    for (const { declared, resource } of plan)
+      if (!this.#slots.has(declared.key))
+        this.#slots.set(declared.key, {
+          resource,
+          queue: Promise.resolve(),
+          calledOff: new AbortController(),
+          unwatch: undefined,
+        });
+    return plan.map(({ declared }) => declared);
+  }
+
+  #apply(event: RunEvent): void {
+    if (this.#disposed) return;
+    const before = this.#state;
+    const outcome = run(before, event, this.#options.now());
+    this.#state = outcome.state;
+    this.#watch();
+    for (const effect of outcome.effects) this.#carryOut(effect);
+    this.#forget();
+    this.#schedule();
+    if (outcome.state !== before) this.#options.onChange();
+  }
+
+  #carryOut(effect: RunEffect): void {
+    switch (effect.kind) {
+      case 'event':
+        this.#options.onNews(effect.event);
+        return;
+      case 'down':
+        this.#options.onDown(effect.failure);
+        return;
+      case 'stuck':
+        this.#options.onStuck(`${effect.id}: ${effect.reason}`);
+        return;
+      case 'abort':
+        this.#slots.get(effect.key)?.calledOff.abort();
+        return;
+      case 'probe':
+        this.#act(effect.key, effect.timeoutMs, async (resource, signal) => ({
+          type: 'probed',
+          key: effect.key,
+          probe: await this.#probe(resource, effect.recurring, signal),
+        }));
+        return;
+      case 'start':
+        this.#act(effect.key, effect.timeoutMs, async (resource, signal) => ({
+          type: 'started',
+          key: effect.key,
+          outcome: await this.#protected(resource, () => resource.start(signal)),
+        }));
+        return;
+      case 'repair':
+        this.#act(effect.key, effect.timeoutMs, async (resource, signal) => ({
+          type: 'repaired',
+          key: effect.key,
+          outcome: await (resource.repair?.(signal) ?? resource.start(signal)),
+        }));
+        return;
+      case 'stop':
+        this.#act(effect.key, effect.timeoutMs, async (resource, signal) => ({
+          type: 'stopped',
+          key: effect.key,
+          rung: effect.rung,
+          outcome: await this.#released(
+            resource,
+            await (effect.rung === 'stop' ? resource.stop(signal) : resource.forceStop(signal)),
+          ),
+        }));
+        return;
+      default:
+        effect satisfies never;
+    }
+  }
+
+  /** Queues an action behind the one that may still be ending, and feeds its outcome back. */
+  #act(key: string, timeoutMs: number, action: (resource: Resource, signal: AbortSignal) => Promise<RunEvent>): void {
+    const slot = this.#slots.get(key);
+    if (slot === undefined) return;
+    const calledOff = new AbortController();
+    slot.calledOff = calledOff;
+    slot.queue = slot.queue.then(async () => {
+      const signal = AbortSignal.any([calledOff.signal, AbortSignal.timeout(timeoutMs)]);
+      try {
+        this.#apply(await action(slot.resource, signal));
+      } catch (error) {
+        // A resource reports failures as outcomes; what is thrown is a defect, and must not pass for success.
+        this.#options.log.warn(
+          `${this.name}: ${slot.resource.id}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+        );
+        this.#giveUpOn(slot.resource, error);
+      }
+    });
+  }
+
+  #giveUpOn(resource: Resource, error: unknown): void {
+    this.#apply({
+      type: 'give-up',
+      failure: {
+        resource: resource.id,
+        severity: 'hard',
+        reason: `internal error: ${error instanceof Error ? error.message : String(error)}`,
+      },
+    });
+  }
+
+  async #probe(resource: Resource, recurring: boolean, signal: AbortSignal): Promise<Probe> {
+    const probe = await resource.probe({ recurring, signal });
+    // Adopted under a lease: the guard must know what it would have to take away.
+    if (probe.state === 'running' && !recurring && this.#state.want === 'up') {
+      const held = await this.#hold(resource);
+      if (!held.ok) return { state: 'failed', severity: held.severity, reason: held.reason };
+    }
+    return probe;
+  }
+
+  /** What a start makes exclusive is known to the guard before it begins (O4). */
+  async #protected(resource: Resource, start: () => Promise<Outcome>): Promise<Outcome> {
+    const held = await this.#hold(resource);
+    return held.ok ? start() : held;
+  }
+
+  async #hold(resource: Resource): Promise<Outcome> {
+    try {
+      for (const holding of await resource.holdings()) await this.#options.guard().hold(this.name, holding);
+      return { ok: true };
+    } catch (error) {
+      return {
+        ok: false,
+        severity: 'soft',
+        reason: `the guard cannot protect it: ${error instanceof Error ? error.message : String(error)}`,
+      };
+    }
+  }
+
+  /** A stop is believed when the guard too finds nothing left. */
+  async #released(resource: Resource, outcome: Outcome): Promise<Outcome> {
+    if (!outcome.ok) return outcome;
+    try {
+      for (const holding of await resource.holdings()) await this.#options.guard().unhold(this.name, holding);
+      return outcome;
+    } catch (error) {
+      if (error instanceof GuardError && error.code === 'held')
+        return { ok: false, severity: 'soft', reason: 'the guard finds it still held after the stop' };
+      // no guard, no lease: then there is nothing to be let go of
+      return outcome;
+    }
+  }
+
+  #watch(): void {
+    for (const resource of this.#state.resources) {
+      const slot = this.#slots.get(resource.key);
+      if (slot === undefined) continue;
+      const { is } = resource.state;
+      const runs = this.#state.want === 'up' && (is === 'running' || is === 'checking' || is === 'repairing');
+      if (runs && slot.unwatch === undefined)
+        slot.unwatch = slot.resource.watch((what) => this.#apply({ type: 'changed', key: resource.key, what }));
+      if (!runs && slot.unwatch !== undefined) {
+        slot.unwatch();
+        slot.unwatch = undefined;
+      }
+    }
+  }
+
+  /** Resources that no declaration names any more. */
+  #forget(): void {
+    const named = new Set([...this.#state.resources, ...(this.#state.next ?? [])].map(({ key }) => key));
+    for (const [key, slot] of this.#slots) {
+      if (named.has(key)) continue;
+      slot.unwatch?.();
+      this.#slots.delete(key);
+    }
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    const due = runDue(this.#state);
+    if (due === undefined) return;
+    this.#timer = setTimeout(() => this.#apply({ type: 'tick' }), Math.max(1, due - this.#options.now() + 1));
+  }
+}

@@ -1,0 +1,55 @@
+/** Events of this node on their way to the coordinator: kept in order until it has acknowledged them, oldest dropped first. */
+import { randomBytes } from 'node:crypto';
+import type { AgentEvent } from '../../schemas/events.ts';
+import { MAX_EVENTS_PER_REPORT, MAX_QUEUED_EVENTS } from '../../schemas/limits.ts';
+
+export type JournalEntry = Omit<AgentEvent, 'id' | 'agoMs'>;
+
+export class Journal {
+  readonly #process = randomBytes(6).toString('hex');
+  readonly #now: () => number;
+  #queue: { readonly id: string; readonly atMs: number; readonly entry: JournalEntry }[] = [];
+  #count = 0;
+  #dropped = 0;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  add(entry: JournalEntry): void {
+    this.#count += 1;
+    this.#queue.push({
+      id: `${this.#process}-${this.#count}`,
+      atMs: this.#now(),
+      entry: { ...entry, detail: entry.detail.slice(0, 2_000) },
+    });
+    if (this.#queue.length <= MAX_QUEUED_EVENTS) return;
+    this.#queue.shift();
+    this.#dropped += 1;
+  }
+
+  get pending(): number {
+    return this.#queue.length;
+  }
+
+  /** The oldest that fit into one report. */
+  next(): AgentEvent[] {
+    if (this.#dropped > 0 && this.#queue.length < MAX_QUEUED_EVENTS) {
+      this.add({
+        kind: 'agent.events-dropped',
+        severity: 'warning',
+        detail: `${this.#dropped} older events were dropped while the coordinator was away`,
+      });
+      this.#dropped = 0;
+    }
+    const nowMs = this.#now();
+    return this.#queue
+      .slice(0, MAX_EVENTS_PER_REPORT)
+      .map(({ id, atMs, entry }) => ({ ...entry, id, agoMs: Math.max(0, nowMs - atMs) }));
+  }
+
+  acknowledge(ids: readonly string[]): void {
+    const known = new Set(ids);
+    this.#queue = this.#queue.filter(({ id }) => !known.has(id));
+  }
+}

@@ -1,0 +1,479 @@
+/**
+ * The lease keeper: which groups this node may run, until when, and what it must say to the coordinator. Pure: state and event in,
+ * new state and effects out; the loop carries the effects out in order and waits for each.
+ *
+ * All times are milliseconds of this host's CLOCK_BOOTTIME. A deadline is always counted from the moment before a request left
+ * (O1), so whatever the network does to the answer, the coordinator's own wait ends later.
+ *
+ * Losing is terminal: a lease that was not extended in time is stopped by force and given back; it comes back only as a new epoch.
+ *
+ * Room for promises (O2, P1, P4): `Held.voters` is kept and written to the guard; deadlines come from `extend` alone.
+ */
+import { activationReserveMs, CLOCK_GRANULARITY_MS, fuseInstant, type LeaseTiming } from '../../schemas/limits.ts';
+import type { Claim, Grant, NodeConfig, Release, Reply, Report } from '../../schemas/wire.ts';
+
+export interface Held {
+  readonly epoch: number;
+  readonly voters: readonly string[];
+  readonly deadlineMs: number;
+  /**
+   * active: run it. draining: stop it gracefully, the lease is still being renewed. lost: stop it by force, never renew again.
+   * stuck: lost, and it would not stop; the fuse will.
+   */
+  readonly phase: 'active' | 'draining' | 'lost' | 'stuck';
+}
+
+interface Request {
+  readonly sentMs: number;
+  readonly leaseMs: number;
+  readonly groups: readonly string[];
+  readonly releases: readonly Release[];
+  readonly toldEpochs: boolean;
+}
+
+interface Observed {
+  readonly renewal: string | null;
+  /** Since when this node knows of this renewal; late by one step of the clock rather than early. */
+  readonly sinceMs: number;
+  readonly claim: 'now' | 'after' | 'never';
+  readonly waitMs: number;
+}
+
+export interface KeepState {
+  readonly node: string;
+  readonly incarnation: string;
+  readonly timing: LeaseTiming;
+  readonly revision: number;
+  /** Durable: cluster history and highest epoch seen of each group. */
+  readonly history: string | null;
+  readonly epochs: Readonly<Record<string, number>>;
+  /** P3: no activation before this. */
+  readonly quarantineEndMs: number;
+  readonly held: Readonly<Record<string, Held>>;
+  /** Groups of the configuration that are verified to be stopped here and that the node is able and allowed to run. */
+  readonly claimable: ReadonlySet<string>;
+  readonly releases: Readonly<Record<string, Release>>;
+  readonly observed: Readonly<Record<string, Observed>>;
+  readonly requests: Readonly<Record<string, Request>>;
+  readonly nextReportMs: number;
+  /** Reports since the last answer. */
+  readonly unanswered: number;
+  readonly lastAnswerMs: number;
+  /** The coordinator's instance that has acknowledged our epochs. */
+  readonly toldInstance: string | null;
+  readonly instance: string | null;
+}
+
+export type KeepEvent =
+  | { readonly type: 'tick' }
+  | { readonly type: 'nudge' }
+  /** Something the coordinator should hear of at once. */
+  | { readonly type: 'news' }
+  | { readonly type: 'reply'; readonly reply: Reply }
+  | { readonly type: 'claimable'; readonly groups: ReadonlySet<string> }
+  /** Everything of the group is down. `failure`: the runner gave it up. */
+  | { readonly type: 'stopped'; readonly group: string; readonly failure?: Release['failure'] }
+  /** The stop ladder ended without success. */
+  | { readonly type: 'stuck'; readonly group: string }
+  /** The fuse of this group could not be armed or petted: without it nothing may run (O4). */
+  | { readonly type: 'unprotected'; readonly group: string };
+
+export type KeepEffect =
+  /** Durable before anything that follows (P2). */
+  | { readonly kind: 'persist'; readonly history: string | null; readonly epochs: Readonly<Record<string, number>> }
+  | { readonly kind: 'configure'; readonly config: NodeConfig }
+  /** O4: before the first start. */
+  | {
+      readonly kind: 'arm';
+      readonly group: string;
+      readonly epoch: number;
+      readonly deadlineMs: number;
+      readonly fireMs: number;
+      readonly voters: readonly string[];
+    }
+  | {
+      readonly kind: 'pet';
+      readonly group: string;
+      readonly epoch: number;
+      readonly deadlineMs: number;
+      readonly fireMs: number;
+    }
+  | { readonly kind: 'disarm'; readonly group: string; readonly epoch: number }
+  | { readonly kind: 'run'; readonly group: string; readonly epoch: number }
+  | { readonly kind: 'stop'; readonly group: string; readonly how: 'graceful' | 'forced'; readonly why: string }
+  | { readonly kind: 'lost'; readonly group: string; readonly epoch: number; readonly why: string }
+  | { readonly kind: 'refused'; readonly code: string; readonly detail: string }
+  | { readonly kind: 'reconnected'; readonly awayMs: number };
+
+export interface KeepOutcome {
+  readonly state: KeepState;
+  readonly effects: readonly KeepEffect[];
+}
+
+const nothing = (state: KeepState): KeepOutcome => ({ state, effects: [] });
+
+/** Requests older than this many leases are forgotten: their answers could not extend anything. */
+const REQUEST_MEMORY_LEASES = 2;
+
+export function keep(state: KeepState, event: KeepEvent, nowMs: number): KeepOutcome {
+  switch (event.type) {
+    case 'tick':
+      return loseExpired(state, nowMs);
+    case 'nudge':
+    case 'news':
+      return nothing({ ...state, nextReportMs: Math.min(state.nextReportMs, nowMs) });
+    case 'reply':
+      return onReply(state, event.reply, nowMs);
+    case 'claimable':
+      return nothing({
+        ...state,
+        claimable: event.groups,
+        nextReportMs: mayClaimNow(state, event.groups, nowMs) ? nowMs : state.nextReportMs,
+      });
+    case 'stopped':
+      return onStopped(state, event.group, event.failure, nowMs);
+    case 'stuck':
+      return onStuck(state, event.group);
+    case 'unprotected':
+      return lose(state, event.group, 'its fuse could not be armed', nowMs);
+    default:
+      return event satisfies never;
+  }
+}
+
+/** @returns when `keep` or `compose` has something to do next, ms. */
+export function nextDue(state: KeepState, nowMs: number): number {
+  let due = state.nextReportMs;
+  for (const held of Object.values(state.held))
+    if (held.phase === 'active' || held.phase === 'draining')
+      due = Math.min(due, held.deadlineMs - state.timing.stopMs);
+  for (const [group, seen] of Object.entries(state.observed)) {
+    if (seen.claim !== 'after' || !state.claimable.has(group) || state.held[group] !== undefined) continue;
+    const at = seen.sinceMs + seen.waitMs;
+    if (at > nowMs) due = Math.min(due, at);
+  }
+  if (state.quarantineEndMs > nowMs) due = Math.min(due, state.quarantineEndMs);
+  return due;
+}
+
+/** Is it time to report: by the clock, because a wait has ended, or because there is a release to tell? */
+export function reportDue(state: KeepState, nowMs: number): boolean {
+  if (nowMs >= state.nextReportMs) return true;
+  const lastSentMs = Object.values(state.requests).reduce((latest, request) => Math.max(latest, request.sentMs), 0);
+  if (lastSentMs < state.quarantineEndMs && nowMs >= state.quarantineEndMs) return true;
+  return Object.keys(claims(state, nowMs)).some((group) => {
+    const seen = state.observed[group];
+    return seen?.claim === 'after' && lastSentMs < seen.sinceMs + seen.waitMs;
+  });
+}
+
+type Extras = Pick<Report, 'groups' | 'refusals' | 'events' | 'retiring'>;
+
+/** The report to send now. The time of sending is recorded here, before its first byte leaves (O1). */
+export function compose(
+  state: KeepState,
+  id: string,
+  agentVersion: string,
+  extras: Extras,
+  nowMs: number,
+): { readonly state: KeepState; readonly report: Report } {
+  const { timing } = state;
+  const leases = Object.entries(state.held)
+    .filter(
+      ([, held]) => (held.phase === 'active' || held.phase === 'draining') && nowMs < held.deadlineMs - timing.stopMs,
+    )
+    .map(([group, held]) => ({ group, epoch: held.epoch }));
+  const claimed = claims(state, nowMs);
+  const releases = Object.values(state.releases);
+  const tellEpochs = state.instance === null || state.toldInstance !== state.instance;
+  const report: Report = {
+    type: 'report',
+    version: [1, 0],
+    id,
+    node: state.node,
+    incarnation: state.incarnation,
+    agentVersion,
+    history: state.history,
+    revision: state.revision,
+    quarantineMs: Math.max(0, state.quarantineEndMs - nowMs),
+    leaseMs: timing.leaseMs,
+    leases,
+    claims: Object.values(claimed),
+    releases,
+    ...(tellEpochs ? { epochs: { ...state.epochs } } : {}),
+    ...extras,
+  };
+  const oldest = nowMs - REQUEST_MEMORY_LEASES * timing.leaseMs;
+  const remembered = Object.fromEntries(
+    Object.entries(state.requests).filter(([, request]) => request.sentMs >= oldest),
+  );
+  const request: Request = {
+    sentMs: nowMs,
+    leaseMs: timing.leaseMs,
+    groups: [...leases.map((lease) => lease.group), ...Object.keys(claimed)],
+    releases,
+    toldEpochs: tellEpochs,
+  };
+  const retry = state.unanswered < timing.retries ? timing.retryMs : timing.renewMs;
+  return {
+    report,
+    state: {
+      ...state,
+      requests: { ...remembered, [id]: request },
+      unanswered: state.unanswered + 1,
+      nextReportMs: nowMs + retry,
+    },
+  };
+}
+
+function mayClaimNow(state: KeepState, claimable: ReadonlySet<string>, nowMs: number): boolean {
+  return Object.keys(claims({ ...state, claimable }, nowMs)).length > Object.keys(claims(state, nowMs)).length;
+}
+
+/** P2, P3: nothing is claimed that could not be activated. */
+function claims(state: KeepState, nowMs: number): Record<string, Claim> {
+  const wanted: Record<string, Claim> = {};
+  if (nowMs < state.quarantineEndMs) return wanted;
+  for (const [group, seen] of Object.entries(state.observed)) {
+    if (!state.claimable.has(group) || state.held[group] !== undefined || state.releases[group] !== undefined) continue;
+    const seenForMs = Math.max(0, nowMs - seen.sinceMs);
+    if (seen.claim === 'now' || (seen.claim === 'after' && seenForMs >= seen.waitMs))
+      wanted[group] = { group, renewal: seen.renewal, seenForMs };
+  }
+  return wanted;
+}
+
+function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
+  const request = before.requests[reply.id];
+  // O1, P3: an answer to a request this process did not send proves nothing and extends nothing
+  if (request === undefined) return nothing(before);
+  if (reply.problem !== undefined) return onProblem(before, reply.problem, nowMs);
+
+  const effects: KeepEffect[] = [];
+  if (before.unanswered > before.timing.retries)
+    effects.push({ kind: 'reconnected', awayMs: nowMs - before.lastAnswerMs });
+  let state: KeepState = {
+    ...before,
+    unanswered: 0,
+    lastAnswerMs: nowMs,
+    instance: reply.instance,
+    toldInstance: request.toldEpochs || before.toldInstance === reply.instance ? reply.instance : null,
+    nextReportMs: nowMs + reply.renewInMs,
+    releases: acknowledge(before.releases, request.releases),
+  };
+  if (state.toldInstance === null) state = { ...state, nextReportMs: nowMs };
+  if (state.history === null) {
+    state = { ...state, history: reply.history };
+    effects.push({ kind: 'persist', history: state.history, epochs: state.epochs });
+  }
+  const step = (outcome: KeepOutcome) => {
+    state = outcome.state;
+    effects.push(...outcome.effects);
+  };
+  for (const answer of reply.leases)
+    step(answer.verdict === 'renewed' ? onRenewed(state, answer, request, nowMs) : onRefused(state, answer, nowMs));
+  for (const grant of reply.grants) step(onGrant(state, grant, request, nowMs));
+  if (reply.config !== undefined && reply.config.revision !== state.revision) {
+    state = { ...clamp(state, reply.config.timing, nowMs), revision: reply.config.revision, nextReportMs: nowMs };
+    effects.push({ kind: 'configure', config: reply.config });
+  }
+  state = observe(state, reply, nowMs);
+  return { state, effects };
+}
+
+/**
+ * A shorter lease takes effect on this node's own deadlines before the coordinator hears of it (`leaseMs` of the next report), so
+ * that it may shorten its wait at once.
+ */
+function clamp(state: KeepState, timing: LeaseTiming, nowMs: number): KeepState {
+  const held = Object.fromEntries(
+    Object.entries(state.held).map(([group, lease]) => [
+      group,
+      { ...lease, deadlineMs: Math.min(lease.deadlineMs, nowMs + timing.leaseMs) },
+    ]),
+  );
+  return { ...state, timing, held };
+}
+
+/** What a request is worth: no more than the lease it named, nor than the one counted now. */
+function deadlineFrom(state: KeepState, request: Request): number {
+  return request.sentMs + Math.min(request.leaseMs, state.timing.leaseMs);
+}
+
+function onRenewed(
+  state: KeepState,
+  answer: { group: string; epoch: number; order: 'run' | 'release' },
+  request: Request,
+  nowMs: number,
+): KeepOutcome {
+  const held = state.held[answer.group];
+  if (held === undefined || held.epoch !== answer.epoch || !request.groups.includes(answer.group))
+    return nothing(state);
+  if (held.phase === 'lost' || held.phase === 'stuck') return nothing(state);
+  if (nowMs >= held.deadlineMs - state.timing.stopMs)
+    return lose(state, answer.group, 'the coordinator’s answer came too late', nowMs);
+  const deadlineMs = Math.max(held.deadlineMs, deadlineFrom(state, request));
+  const drain = answer.order === 'release' && held.phase === 'active';
+  const next: Held = { ...held, deadlineMs, phase: drain ? 'draining' : held.phase };
+  const effects: KeepEffect[] = [];
+  const fireMs = fuseInstant(deadlineMs, state.timing);
+  // I2: a pet is only worth something before the fuse acts
+  if (deadlineMs > held.deadlineMs && nowMs < fireMs)
+    effects.push({ kind: 'pet', group: answer.group, epoch: held.epoch, deadlineMs, fireMs });
+  if (drain)
+    effects.push({
+      kind: 'stop',
+      group: answer.group,
+      how: 'graceful',
+      why: 'the coordinator asks for the group’s release',
+    });
+  return { state: withHeld(state, answer.group, next), effects };
+}
+
+/** O3: a message that proves a higher epoch or a revocation ends the lease now. */
+function onRefused(
+  state: KeepState,
+  answer: { group: string; epoch: number; reason: string },
+  nowMs: number,
+): KeepOutcome {
+  const held = state.held[answer.group];
+  if (held === undefined || held.epoch !== answer.epoch) return nothing(state);
+  return lose(state, answer.group, `the coordinator refused its renewal: ${answer.reason}`, nowMs);
+}
+
+/** P2: activate only what was granted to this incarnation, above every epoch seen, with enough left, outside the quarantine. */
+function onGrant(state: KeepState, grant: Grant, request: Request, nowMs: number): KeepOutcome {
+  const { group, epoch } = grant;
+  if (grant.incarnation !== state.incarnation || !request.groups.includes(group) || state.held[group] !== undefined)
+    return nothing(state);
+  if (epoch <= (state.epochs[group] ?? 0)) {
+    // Granted before and never activated, or closed for ever (O5): nothing of it runs here, so it is given back.
+    const release: Release = { group, epoch };
+    return nothing({ ...state, releases: { ...state.releases, [group]: release }, nextReportMs: nowMs });
+  }
+  const deadlineMs = deadlineFrom(state, request);
+  const inQuarantine = nowMs < state.quarantineEndMs;
+  const tooLate = deadlineMs - nowMs <= activationReserveMs(state.timing) + CLOCK_GRANULARITY_MS;
+  if (inQuarantine || tooLate || !state.claimable.has(group)) return nothing(state);
+  const held: Held = { epoch, voters: grant.voters, deadlineMs, phase: 'active' };
+  const epochs = { ...state.epochs, [group]: epoch };
+  return {
+    state: withHeld({ ...state, epochs }, group, held),
+    effects: [
+      { kind: 'persist', history: state.history, epochs },
+      { kind: 'arm', group, epoch, deadlineMs, fireMs: fuseInstant(deadlineMs, state.timing), voters: grant.voters },
+      { kind: 'run', group, epoch },
+    ],
+  };
+}
+
+const revoking = new Set<string>([
+  'declared-dead',
+  'node-removed',
+  'node-unknown',
+  'identity-conflict',
+  'history-mismatch',
+]);
+
+function onProblem(before: KeepState, problem: { code: string; detail: string }, nowMs: number): KeepOutcome {
+  let state: KeepState = { ...before, unanswered: 0, lastAnswerMs: nowMs, nextReportMs: nowMs + before.timing.renewMs };
+  const effects: KeepEffect[] = [{ kind: 'refused', code: problem.code, detail: problem.detail }];
+  if (!revoking.has(problem.code)) return { state, effects };
+  for (const group of Object.keys(before.held)) {
+    const lost = lose(state, group, problem.detail, nowMs);
+    state = lost.state;
+    effects.push(...lost.effects);
+  }
+  return { state, effects };
+}
+
+function observe(state: KeepState, reply: Reply, nowMs: number): KeepState {
+  const observed: Record<string, Observed> = {};
+  for (const seen of reply.observed) {
+    const known = state.observed[seen.group];
+    const same = known !== undefined && known.renewal === seen.renewal;
+    observed[seen.group] = {
+      renewal: seen.renewal,
+      sinceMs: same ? known.sinceMs : nowMs + CLOCK_GRANULARITY_MS,
+      claim: seen.claim,
+      waitMs: seen.waitMs,
+    };
+  }
+  const next = { ...state, observed };
+  // A claim refused in this very reply waits for the next renewal; a new permission to claim is used at once.
+  const fresh = Object.entries(claims(next, nowMs)).some(
+    ([group]) => state.observed[group]?.claim !== 'now' && !reply.refused.some((refusal) => refusal.group === group),
+  );
+  return fresh ? { ...next, nextReportMs: nowMs } : next;
+}
+
+function acknowledge(
+  pending: Readonly<Record<string, Release>>,
+  told: readonly Release[],
+): Readonly<Record<string, Release>> {
+  return Object.fromEntries(
+    Object.entries(pending).filter(
+      ([group, release]) => !told.some((sent) => sent.group === group && sent.epoch === release.epoch),
+    ),
+  );
+}
+
+/** O3: at deadline − S everything exclusive is forced down. */
+function loseExpired(before: KeepState, nowMs: number): KeepOutcome {
+  let state = before;
+  const effects: KeepEffect[] = [];
+  for (const [group, held] of Object.entries(before.held)) {
+    if (held.phase === 'lost' || held.phase === 'stuck') continue;
+    if (nowMs < held.deadlineMs - before.timing.stopMs) continue;
+    const lost = lose(
+      state,
+      group,
+      `no renewal was answered for ${before.timing.leaseMs - before.timing.stopMs} ms`,
+      nowMs,
+    );
+    state = lost.state;
+    effects.push(...lost.effects);
+  }
+  return { state, effects };
+}
+
+function lose(state: KeepState, group: string, why: string, _nowMs: number): KeepOutcome {
+  const held = state.held[group];
+  if (held === undefined || held.phase === 'lost' || held.phase === 'stuck') return nothing(state);
+  return {
+    state: withHeld(state, group, { ...held, phase: 'lost' }),
+    effects: [
+      { kind: 'lost', group, epoch: held.epoch, why },
+      { kind: 'stop', group, how: 'forced', why },
+    ],
+  };
+}
+
+/** O5: everything is down; give the lease back. Never while in quarantine, for an older epoch of this node may still be relied on. */
+function onStopped(state: KeepState, group: string, failure: Release['failure'], nowMs: number): KeepOutcome {
+  const held = state.held[group];
+  if (held === undefined) return nothing(state);
+  const { [group]: _gone, ...rest } = state.held;
+  const release: Release = { group, epoch: held.epoch, ...(failure === undefined ? {} : { failure }) };
+  const clean = nowMs >= state.quarantineEndMs;
+  return {
+    state: {
+      ...state,
+      held: rest,
+      releases: clean ? { ...state.releases, [group]: release } : state.releases,
+      nextReportMs: nowMs,
+    },
+    effects: [{ kind: 'disarm', group, epoch: held.epoch }],
+  };
+}
+
+/** The lease is not renewed any more; the fuse brings down what would not stop. */
+function onStuck(state: KeepState, group: string): KeepOutcome {
+  const held = state.held[group];
+  if (held === undefined) return nothing(state);
+  return nothing(withHeld(state, group, { ...held, phase: 'stuck' }));
+}
+
+function withHeld(state: KeepState, group: string, held: Held): KeepState {
+  return { ...state, held: { ...state.held, [group]: held } };
+}

@@ -1,0 +1,587 @@
+/**
+ * The runner of one group on this node: what to do with each resource next. Pure: state and event in, new state and effects out.
+ *
+ * Resources start in the order of the document and stop in reverse. Each is in exactly one state; an action is in flight only in the
+ * states that say so, one per resource. A failure restarts the resource in place (what comes after it is stopped first), until it has
+ * failed too often; then the whole group is stopped and given up.
+ */
+import {
+  FAILURE_COUNT,
+  FAILURE_WINDOW_MS,
+  RESTART_BACKOFF_FIRST_MS,
+  RESTART_BACKOFF_LAST_MS,
+} from '../../schemas/limits.ts';
+import type { GroupReport, Release, ResourceReport } from '../../schemas/wire.ts';
+import type { OperationTimes, Outcome, Probe, Severity } from '../resources/index.ts';
+
+export type ResourceState =
+  /** Not looked at since the agent started, or since it was declared. */
+  | { readonly is: 'unknown' }
+  | { readonly is: 'probing' }
+  | { readonly is: 'stopped' }
+  /** Failed and stopped; starts again at `untilMs`. */
+  | { readonly is: 'waiting'; readonly untilMs: number }
+  | { readonly is: 'starting' }
+  | { readonly is: 'running'; readonly checkAtMs: number }
+  | { readonly is: 'checking' }
+  | { readonly is: 'repairing' }
+  /** Found broken or failed to start: has to be stopped before anything else. */
+  | { readonly is: 'broken' }
+  | { readonly is: 'stopping'; readonly rung: 'stop' | 'force' }
+  /** The stop ladder ended without success; tried again until the fuse acts. */
+  | { readonly is: 'stuck'; readonly untilMs: number };
+
+/** A resource as declared. `key` tells declarations apart: the same key is the same resource, only its times may differ. */
+export interface Declared {
+  readonly key: string;
+  readonly id: string;
+  readonly times: OperationTimes;
+  /** Can be put back in place when it was taken away. */
+  readonly repairable: boolean;
+}
+
+export interface RunResource extends Declared {
+  readonly state: ResourceState;
+  /** When it failed, within the window. */
+  readonly failuresMs: readonly number[];
+  readonly reason: string | undefined;
+}
+
+export type GiveUp = NonNullable<Release['failure']>;
+
+export interface RunState {
+  readonly group: string;
+  /** up: under the lease of this epoch. down: no lease, or it is being given back. */
+  readonly want: 'up' | 'down' | 'down-now';
+  readonly epoch: number;
+  readonly resources: readonly RunResource[];
+  /** A new declaration that takes effect when what it changes has been stopped. */
+  readonly next: readonly Declared[] | undefined;
+  /** Set when the group is given up; reported with the release. */
+  readonly givenUp: GiveUp | undefined;
+  /** `stopped` was said since the last change of `want`. */
+  readonly settled: boolean;
+  readonly shown: GroupReport['state'];
+  readonly sinceMs: number;
+}
+
+export type RunEvent =
+  | { readonly type: 'want'; readonly want: RunState['want']; readonly epoch: number }
+  | { readonly type: 'declare'; readonly resources: readonly Declared[] }
+  | { readonly type: 'give-up'; readonly failure: GiveUp }
+  | { readonly type: 'probed'; readonly key: string; readonly probe: Probe }
+  | { readonly type: 'started'; readonly key: string; readonly outcome: Outcome }
+  | { readonly type: 'repaired'; readonly key: string; readonly outcome: Outcome }
+  | { readonly type: 'stopped'; readonly key: string; readonly rung: 'stop' | 'force'; readonly outcome: Outcome }
+  /** The resource may have stopped by itself. */
+  | { readonly type: 'changed'; readonly key: string; readonly what: string }
+  | { readonly type: 'tick' };
+
+export type RunEffect =
+  | { readonly kind: 'probe'; readonly key: string; readonly recurring: boolean; readonly timeoutMs: number }
+  | { readonly kind: 'start'; readonly key: string; readonly timeoutMs: number }
+  | { readonly kind: 'repair'; readonly key: string; readonly timeoutMs: number }
+  | { readonly kind: 'stop'; readonly key: string; readonly rung: 'stop' | 'force'; readonly timeoutMs: number }
+  /** End the action in flight; its outcome still arrives, and is then ignored. */
+  | { readonly kind: 'abort'; readonly key: string }
+  | { readonly kind: 'event'; readonly event: RunNews }
+  /** Everything is verified to be down. */
+  | { readonly kind: 'down'; readonly failure: GiveUp | undefined }
+  | { readonly kind: 'stuck'; readonly id: string; readonly reason: string };
+
+export interface RunNews {
+  readonly kind:
+    | 'resource.failed'
+    | 'resource.restarting'
+    | 'resource.repaired'
+    | 'resource.adopted'
+    | 'resource.stopped-without-lease'
+    | 'resource.stop-failed';
+  readonly severity: 'info' | 'warning' | 'error';
+  readonly resource: string;
+  readonly detail: string;
+}
+
+export interface RunOutcome {
+  readonly state: RunState;
+  readonly effects: readonly RunEffect[];
+}
+
+/** Time-out of a forced stop, and the pause before it is tried again: the lease's own stop budget is what really bounds it. */
+const FORCE_STOP_MS = 1_000;
+const FORCE_AGAIN_MS = 200;
+const REPAIR_MS = 1_000;
+
+export function newRun(group: string, resources: readonly Declared[], nowMs: number): RunState {
+  return {
+    group,
+    want: 'down',
+    epoch: 0,
+    resources: resources.map(undiscovered),
+    next: undefined,
+    givenUp: undefined,
+    settled: false,
+    shown: 'stopping',
+    sinceMs: nowMs,
+  };
+}
+
+const undiscovered = (declared: Declared): RunResource => ({
+  ...declared,
+  state: { is: 'unknown' },
+  failuresMs: [],
+  reason: undefined,
+});
+
+export function run(before: RunState, event: RunEvent, nowMs: number): RunOutcome {
+  const first = react(before, event, nowMs);
+  const declared = adoptDeclaration(first.state, nowMs);
+  const rest = declared.done
+    ? declared.state.want === 'up'
+      ? climb(declared.state, nowMs)
+      : descend(declared.state, nowMs)
+    : declared;
+  const shown = show(rest.state);
+  const state = shown === before.shown ? rest.state : { ...rest.state, shown, sinceMs: nowMs };
+  return { state, effects: [...first.effects, ...rest.effects] };
+}
+
+/** @returns when `run` wants a tick, ms; undefined if only an event can change anything. */
+export function runDue(state: RunState): number | undefined {
+  let due: number | undefined;
+  for (const { state: is } of state.resources) {
+    const at =
+      is.is === 'running' && state.want === 'up'
+        ? is.checkAtMs
+        : is.is === 'waiting' || is.is === 'stuck'
+          ? is.untilMs
+          : undefined;
+    if (at !== undefined) due = due === undefined ? at : Math.min(due, at);
+  }
+  return due;
+}
+
+export function allStopped(state: RunState): boolean {
+  return state.resources.every(({ state: is }) => is.is === 'stopped');
+}
+
+export function groupReport(state: RunState, nowMs: number): GroupReport {
+  const failed = state.resources.find((resource) => resource.reason !== undefined);
+  const reason = state.givenUp?.reason ?? (failed === undefined ? undefined : `${failed.id}: ${failed.reason}`);
+  return {
+    group: state.group,
+    epoch: state.epoch,
+    state: state.shown,
+    forMs: nowMs - state.sinceMs,
+    ...(reason === undefined || state.shown === 'running' ? {} : { reason }),
+    resources: state.resources.map(resourceReport),
+  };
+}
+
+function resourceReport(resource: RunResource): ResourceReport {
+  return {
+    id: resource.id,
+    state: shownState(resource.state),
+    ...(resource.reason === undefined ? {} : { reason: resource.reason }),
+  };
+}
+
+function shownState(state: ResourceState): ResourceReport['state'] {
+  switch (state.is) {
+    case 'unknown':
+    case 'probing':
+      return 'unknown';
+    case 'stopped':
+      return 'stopped';
+    case 'waiting':
+    case 'starting':
+      return 'starting';
+    case 'running':
+    case 'checking':
+    case 'repairing':
+      return 'running';
+    case 'stopping':
+      return 'stopping';
+    case 'broken':
+    case 'stuck':
+      return 'failed';
+    default:
+      return state satisfies never;
+  }
+}
+
+function show(state: RunState): GroupReport['state'] {
+  if (state.want === 'up')
+    return state.resources.every((resource) => shownState(resource.state) === 'running') ? 'running' : 'starting';
+  if (!allStopped(state)) return 'stopping';
+  return state.givenUp === undefined ? 'stopped' : 'failed';
+}
+
+function react(state: RunState, event: RunEvent, nowMs: number): RunOutcome {
+  switch (event.type) {
+    case 'want':
+      return onWant(state, event.want, event.epoch);
+    case 'declare':
+      return { state: { ...state, next: event.resources }, effects: [] };
+    case 'give-up':
+      return {
+        state: {
+          ...state,
+          want: state.want === 'up' ? 'down' : state.want,
+          givenUp: state.givenUp ?? event.failure,
+          settled: false,
+        },
+        effects: [],
+      };
+    case 'tick':
+      return { state, effects: [] };
+    default:
+      break;
+  }
+  const resource = state.resources.find((candidate) => candidate.key === event.key);
+  if (resource === undefined) return { state, effects: [] };
+  switch (event.type) {
+    case 'probed':
+      return onProbed(state, resource, event.probe, nowMs);
+    case 'started':
+      return onStarted(state, resource, event.outcome, nowMs);
+    case 'repaired':
+      return onRepaired(state, resource, event.outcome, nowMs);
+    case 'stopped':
+      return onStopped(state, resource, event.rung, event.outcome, nowMs);
+    case 'changed':
+      return onChanged(state, resource, event.what);
+    default:
+      return event satisfies never;
+  }
+}
+
+function onWant(state: RunState, want: RunState['want'], epoch: number): RunOutcome {
+  if (want === 'up') {
+    const resources = state.resources.map((resource) => ({ ...resource, failuresMs: [] }));
+    return { state: { ...state, want, epoch, resources, givenUp: undefined, settled: false }, effects: [] };
+  }
+  const sterner = want === 'down-now' || state.want !== 'down-now';
+  if (state.want === want || !sterner) return { state, effects: [] };
+  return { state: { ...state, want, settled: false }, effects: [] };
+}
+
+function set(state: RunState, key: string, change: Partial<RunResource>): RunState {
+  return {
+    ...state,
+    resources: state.resources.map((resource) => (resource.key === key ? { ...resource, ...change } : resource)),
+  };
+}
+
+const news = (kind: RunNews['kind'], severity: RunNews['severity'], resource: string, detail: string): RunEffect => ({
+  kind: 'event',
+  event: { kind, severity, resource, detail },
+});
+
+function onProbed(state: RunState, resource: RunResource, probe: Probe, nowMs: number): RunOutcome {
+  const checkAtMs = nowMs + resource.times.monitorIntervalMs;
+  switch (resource.state.is) {
+    case 'probing':
+      if (probe.state === 'stopped')
+        return { state: set(state, resource.key, { state: { is: 'stopped' } }), effects: [] };
+      if (probe.state === 'failed')
+        return { state: set(state, resource.key, { state: { is: 'broken' }, reason: probe.reason }), effects: [] };
+      if (state.want === 'up')
+        return {
+          // looked at again at once, as the owner: an address is announced from then on
+          state: set(state, resource.key, { state: { is: 'running', checkAtMs: nowMs }, reason: probe.note }),
+          effects: [news('resource.adopted', 'info', resource.id, 'already runs under this lease')],
+        };
+      return {
+        state: set(state, resource.key, { state: { is: 'broken' } }),
+        effects: [
+          news(
+            'resource.stopped-without-lease',
+            'warning',
+            resource.id,
+            'runs here without a lease: it is being stopped',
+          ),
+        ],
+      };
+    case 'checking':
+      if (probe.state === 'running')
+        return {
+          state: set(state, resource.key, { state: { is: 'running', checkAtMs }, reason: probe.note }),
+          effects: [],
+        };
+      if (probe.state === 'stopped')
+        return failed(state, resource, 'soft', 'it does not run any more', undefined, nowMs);
+      return failed(state, resource, probe.severity, probe.reason, probe.output, nowMs);
+    default:
+      return { state, effects: [] };
+  }
+}
+
+function onStarted(state: RunState, resource: RunResource, outcome: Outcome, nowMs: number): RunOutcome {
+  if (resource.state.is !== 'starting') return { state, effects: [] };
+  if (!outcome.ok) return failed(state, resource, outcome.severity, `start: ${outcome.reason}`, outcome.output, nowMs);
+  const checkAtMs = nowMs + resource.times.monitorIntervalMs;
+  return { state: set(state, resource.key, { state: { is: 'running', checkAtMs }, reason: undefined }), effects: [] };
+}
+
+function onRepaired(state: RunState, resource: RunResource, outcome: Outcome, nowMs: number): RunOutcome {
+  if (resource.state.is !== 'repairing') return { state, effects: [] };
+  if (!outcome.ok) return failed(state, resource, outcome.severity, `repair: ${outcome.reason}`, outcome.output, nowMs);
+  return {
+    state: set(state, resource.key, {
+      state: { is: 'running', checkAtMs: nowMs + resource.times.monitorIntervalMs },
+      reason: undefined,
+    }),
+    effects: [news('resource.repaired', 'warning', resource.id, 'was taken away and put back in place')],
+  };
+}
+
+/** Something says that it may have stopped: mend it at once where that is possible, look at it otherwise. */
+function onChanged(state: RunState, resource: RunResource, what: string): RunOutcome {
+  if (state.want !== 'up' || resource.state.is !== 'running') return { state, effects: [] };
+  if (resource.repairable)
+    return {
+      state: set(state, resource.key, { state: { is: 'repairing' }, reason: what }),
+      effects: [{ kind: 'repair', key: resource.key, timeoutMs: REPAIR_MS }],
+    };
+  return {
+    state: set(state, resource.key, { state: { is: 'checking' } }),
+    effects: [{ kind: 'probe', key: resource.key, recurring: true, timeoutMs: resource.times.monitorMs }],
+  };
+}
+
+function failed(
+  state: RunState,
+  resource: RunResource,
+  severity: Severity,
+  reason: string,
+  output: string | undefined,
+  nowMs: number,
+): RunOutcome {
+  const failuresMs = [...resource.failuresMs.filter((at) => nowMs - at < FAILURE_WINDOW_MS), nowMs];
+  const next = set(state, resource.key, { state: { is: 'broken' }, failuresMs, reason });
+  const effects: RunEffect[] = [news('resource.failed', 'error', resource.id, reason)];
+  if (state.want !== 'up') return { state: next, effects };
+  if (severity === 'soft' && failuresMs.length < FAILURE_COUNT) {
+    effects.push(
+      news(
+        'resource.restarting',
+        'warning',
+        resource.id,
+        `restart ${failuresMs.length} of ${FAILURE_COUNT - 1} in place`,
+      ),
+    );
+    return { state: next, effects };
+  }
+  const why =
+    severity === 'soft'
+      ? `${reason} (failed ${failuresMs.length} times in ${FAILURE_WINDOW_MS / 60_000} minutes)`
+      : reason;
+  const givenUp: GiveUp = {
+    resource: resource.id,
+    severity,
+    reason: why.slice(0, 1_900),
+    ...(output === undefined ? {} : { output }),
+  };
+  return { state: { ...next, want: 'down', givenUp, settled: false }, effects };
+}
+
+function onStopped(
+  state: RunState,
+  resource: RunResource,
+  rung: 'stop' | 'force',
+  outcome: Outcome,
+  nowMs: number,
+): RunOutcome {
+  if (resource.state.is !== 'stopping' || resource.state.rung !== rung) return { state, effects: [] };
+  if (outcome.ok) {
+    const again = state.want === 'up' && resource.failuresMs.length > 0;
+    const backoff = Math.min(
+      RESTART_BACKOFF_LAST_MS,
+      RESTART_BACKOFF_FIRST_MS * 2 ** Math.max(0, resource.failuresMs.length - 1),
+    );
+    const next: ResourceState = again ? { is: 'waiting', untilMs: nowMs + backoff } : { is: 'stopped' };
+    return { state: set(state, resource.key, { state: next }), effects: [] };
+  }
+  if (rung === 'stop')
+    return {
+      state: set(state, resource.key, { state: { is: 'stopping', rung: 'force' }, reason: `stop: ${outcome.reason}` }),
+      effects: [
+        news('resource.stop-failed', 'error', resource.id, `${outcome.reason}; it is being stopped by force`),
+        { kind: 'stop', key: resource.key, rung: 'force', timeoutMs: FORCE_STOP_MS },
+      ],
+    };
+  return {
+    state: set(state, resource.key, {
+      state: { is: 'stuck', untilMs: nowMs + FORCE_AGAIN_MS },
+      reason: `forced stop: ${outcome.reason}`,
+    }),
+    effects: [{ kind: 'stuck', id: resource.id, reason: outcome.reason }],
+  };
+}
+
+/**
+ * Puts a new declaration in force. What it leaves alone goes on; from the first difference on, everything is stopped under the
+ * old declaration first.
+ */
+function adoptDeclaration(state: RunState, nowMs: number): RunOutcome & { readonly done: boolean } {
+  const { next } = state;
+  if (next === undefined) return { state, effects: [], done: true };
+  const kept = state.resources.findIndex((resource, index) => next[index]?.key !== resource.key);
+  const first = kept < 0 ? state.resources.length : kept;
+  const pending = state.resources.slice(first).some(({ state: is }) => is.is !== 'stopped' && is.is !== 'waiting');
+  if (pending) {
+    if (state.want !== 'up') return { state, effects: [], done: true };
+    return { ...stopFrom(state, first, nowMs), done: false };
+  }
+  const resources = next.map((declared, index) => {
+    const old = state.resources[index];
+    return index < first && old !== undefined ? { ...old, ...declared } : undiscovered(declared);
+  });
+  return { state: { ...state, resources, next: undefined, settled: false }, effects: [], done: true };
+}
+
+/** want = up: the first resource that does not run decides. */
+function climb(before: RunState, nowMs: number): RunOutcome {
+  let state = before;
+  const effects: RunEffect[] = [];
+  const broken = state.resources.findIndex(
+    ({ state: is }) => is.is === 'broken' || is.is === 'stopping' || is.is === 'stuck',
+  );
+  if (broken >= 0) return stopFrom(state, broken, nowMs);
+  for (const resource of state.resources) {
+    const is = resource.state;
+    if (is.is === 'running') {
+      if (nowMs < is.checkAtMs) continue;
+      state = set(state, resource.key, { state: { is: 'checking' } });
+      effects.push({ kind: 'probe', key: resource.key, recurring: true, timeoutMs: resource.times.monitorMs });
+      continue;
+    }
+    if (is.is === 'checking' || is.is === 'repairing') continue;
+    if (is.is === 'unknown') {
+      state = set(state, resource.key, { state: { is: 'probing' } });
+      effects.push({ kind: 'probe', key: resource.key, recurring: false, timeoutMs: resource.times.monitorMs });
+      // all are looked at together; only starting is in order
+      continue;
+    }
+    if (is.is === 'probing') continue;
+    const before = state.resources.slice(
+      0,
+      state.resources.findIndex(({ key }) => key === resource.key),
+    );
+    const ready = before.every(({ state: other }) => shownState(other) === 'running');
+    if (!ready) break;
+    if (is.is === 'stopped' || (is.is === 'waiting' && nowMs >= is.untilMs)) {
+      state = set(state, resource.key, { state: { is: 'starting' } });
+      effects.push({ kind: 'start', key: resource.key, timeoutMs: resource.times.startMs });
+    }
+    break;
+  }
+  return { state, effects };
+}
+
+/** Stops everything from this position on, last first, one at a time. */
+function stopFrom(state: RunState, position: number, nowMs: number): RunOutcome {
+  for (let index = state.resources.length - 1; index >= position; index--) {
+    const resource = state.resources[index];
+    if (resource === undefined) continue;
+    const is = resource.state;
+    switch (is.is) {
+      case 'stopped':
+      case 'waiting':
+        continue;
+      case 'probing':
+      case 'starting':
+      case 'checking':
+      case 'repairing':
+      case 'stopping':
+        // one action at a time: its outcome brings us back here
+        return { state, effects: [] };
+      case 'stuck':
+        if (nowMs < is.untilMs) return { state, effects: [] };
+        return stop(state, resource, 'force');
+      case 'unknown':
+        return {
+          state: set(state, resource.key, { state: { is: 'probing' } }),
+          effects: [{ kind: 'probe', key: resource.key, recurring: false, timeoutMs: resource.times.monitorMs }],
+        };
+      case 'running':
+      case 'broken':
+        return stop(state, resource, 'stop');
+      default:
+        return is satisfies never;
+    }
+  }
+  return { state, effects: [] };
+}
+
+function stop(state: RunState, resource: RunResource, rung: 'stop' | 'force'): RunOutcome {
+  return {
+    state: set(state, resource.key, { state: { is: 'stopping', rung } }),
+    effects: [
+      { kind: 'stop', key: resource.key, rung, timeoutMs: rung === 'stop' ? resource.times.stopMs : FORCE_STOP_MS },
+    ],
+  };
+}
+
+function descend(before: RunState, nowMs: number): RunOutcome {
+  const waiting = before.resources.map((resource) =>
+    resource.state.is === 'waiting' ? { ...resource, state: { is: 'stopped' } as const } : resource,
+  );
+  const calm = { ...before, resources: waiting };
+  const step = calm.want === 'down-now' ? stopAllNow(calm, nowMs) : descendInOrder(calm, nowMs);
+  if (!allStopped(step.state) || step.state.settled) return step;
+  if (step.state.next !== undefined) {
+    const declared = adoptDeclaration(step.state, nowMs);
+    const again = descend(declared.state, nowMs);
+    return { state: again.state, effects: [...step.effects, ...again.effects] };
+  }
+  return {
+    state: { ...step.state, settled: true },
+    effects: [...step.effects, { kind: 'down', failure: step.state.givenUp }],
+  };
+}
+
+/** A graceful stop does not wait for an action that only looks or starts: it is ended first. */
+function descendInOrder(before: RunState, nowMs: number): RunOutcome {
+  let state = before;
+  const effects: RunEffect[] = [];
+  for (const resource of before.resources) {
+    const { is } = resource.state;
+    if (is !== 'starting' && is !== 'checking' && is !== 'repairing') continue;
+    effects.push({ kind: 'abort', key: resource.key });
+    state = set(state, resource.key, { state: { is: 'broken' } });
+  }
+  // what is not known is looked at all at once; what runs is stopped one after the other
+  for (const resource of state.resources) {
+    if (resource.state.is !== 'unknown') continue;
+    state = set(state, resource.key, { state: { is: 'probing' } });
+    effects.push({ kind: 'probe', key: resource.key, recurring: false, timeoutMs: resource.times.monitorMs });
+  }
+  const step = stopFrom(state, 0, nowMs);
+  return { state: step.state, effects: [...effects, ...step.effects] };
+}
+
+/** The lease ends: no order, no patience. */
+function stopAllNow(before: RunState, nowMs: number): RunOutcome {
+  let state = before;
+  const effects: RunEffect[] = [];
+  for (const resource of before.resources) {
+    const is = resource.state;
+    if (is.is === 'stopped') continue;
+    if (is.is === 'stopping' && is.rung === 'force') continue;
+    if (is.is === 'stuck' && nowMs < is.untilMs) continue;
+    if (
+      is.is === 'starting' ||
+      is.is === 'checking' ||
+      is.is === 'repairing' ||
+      is.is === 'probing' ||
+      is.is === 'stopping'
+    )
+      effects.push({ kind: 'abort', key: resource.key });
+    const step = stop(state, resource, 'force');
+    state = step.state;
+    effects.push(...step.effects);
+  }
+  return { state, effects };
+}

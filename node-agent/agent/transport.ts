@@ -1,0 +1,312 @@
+/**
+ * How reports reach the coordinator: one WebSocket, and HTTP beside it. The WebSocket is the default; while it is not open, or does
+ * not answer, the same reports go by HTTP, and a long poll waits for nudges. Losing either costs no lease while the other works.
+ *
+ * The transport decides nothing: what arrives is checked against the schema and handed up; the lease keeper knows what it is worth.
+ */
+import { Agent as HttpAgent, request as httpRequest, type RequestOptions } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { LONG_POLL_MS, MAX_AGENT_MESSAGE_BYTES } from '../../schemas/limits.ts';
+import { downMessageSchema, type Reply, type Report, replySchema, SIGNATURE_HEADERS } from '../../schemas/wire.ts';
+import type { Log } from '../system/index.ts';
+import { TextWebSocket, UpgradeRefused } from '../system/websocket.ts';
+import { type Identity, signRequest } from './identity.ts';
+
+/** A whole configuration may come down with a reply; nothing longer is read. */
+const MAX_REPLY_BYTES = 4 * 1024 * 1024;
+const RECONNECT_FIRST_MS = 100;
+const RECONNECT_LAST_MS = 2_000;
+
+export interface TransportOptions {
+  readonly identity: Identity;
+  readonly incarnation: string;
+  readonly log: Log;
+  readonly onReply: (reply: Reply) => void;
+  readonly onNudge: () => void;
+}
+
+interface HttpAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: string;
+}
+
+export class Transport {
+  readonly #options: TransportOptions;
+  readonly #base: URL;
+  readonly #http: HttpAgent | HttpsAgent;
+  #socket: TextWebSocket | undefined;
+  #connecting = false;
+  #backoffMs = RECONNECT_FIRST_MS;
+  #reconnect: NodeJS.Timeout | undefined;
+  #polling = false;
+  #nonce: string | undefined;
+  #closed = false;
+  #lastProblem = '';
+
+  constructor(options: TransportOptions) {
+    this.#options = options;
+    const { url, cluster } = options.identity;
+    this.#base = new URL(`v1/clusters/${cluster}/agent/`, url.endsWith('/') ? url : `${url}/`);
+    this.#http =
+      this.#base.protocol === 'https:'
+        ? new HttpsAgent({ keepAlive: true, maxSockets: 4 })
+        : new HttpAgent({ keepAlive: true, maxSockets: 4 });
+  }
+
+  start(): void {
+    void this.#connect();
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#reconnect);
+    this.#socket?.close();
+    this.#http.destroy();
+  }
+
+  /** Which way reports go now. */
+  get way(): 'websocket' | 'http' {
+    return this.#socket?.open === true ? 'websocket' : 'http';
+  }
+
+  /**
+   * Sends a report; its reply comes through `onReply`, or never.
+   * @param attempt 0 for the first; repeated ones go the other way as well, and a WebSocket that has failed twice is opened anew.
+   */
+  send(report: Report, attempt: number, timeoutMs: number): void {
+    const text = JSON.stringify(report);
+    if (Buffer.byteLength(text) > MAX_AGENT_MESSAGE_BYTES) {
+      this.#say(`a report of ${text.length} bytes is longer than the ${MAX_AGENT_MESSAGE_BYTES} that are accepted`);
+      return;
+    }
+    const socket = this.#socket;
+    if (attempt >= 2 && socket !== undefined) {
+      this.#socket = undefined;
+      socket.close(1000, 'no answer');
+    } else if (socket?.send(text) === true && attempt === 0) return;
+    void this.#post(text, report.incarnation, timeoutMs);
+    if (this.#socket === undefined) void this.#connect();
+  }
+
+  async #connect(): Promise<void> {
+    if (this.#connecting || this.#closed || this.#socket !== undefined) return;
+    this.#connecting = true;
+    clearTimeout(this.#reconnect);
+    try {
+      const url = new URL('socket', this.#base);
+      const nonce = await this.#takeNonce();
+      const headers = signRequest(this.#options.identity.key, {
+        method: 'GET',
+        path: url.pathname,
+        node: this.#options.identity.node,
+        incarnation: this.#options.incarnation,
+        nonce,
+        body: '',
+      });
+      this.#socket = await TextWebSocket.open(
+        url,
+        { headers, timeoutMs: 3_000, maxBytes: MAX_REPLY_BYTES },
+        { onText: (text) => this.#receive(text), onClose: (code, reason) => this.#onClose(code, reason) },
+      );
+      this.#backoffMs = RECONNECT_FIRST_MS;
+      this.#lastProblem = '';
+      this.#options.onNudge();
+    } catch (error) {
+      if (error instanceof UpgradeRefused) this.#keepNonce(error.headers);
+      this.#say(
+        `no WebSocket: ${error instanceof UpgradeRefused ? `${error.message}: ${problemText(error.body)}` : textOf(error)}`,
+      );
+      this.#later();
+    } finally {
+      this.#connecting = false;
+    }
+    if (this.#socket === undefined) void this.#poll();
+  }
+
+  #onClose(code: number, reason: string): void {
+    this.#socket = undefined;
+    if (this.#closed) return;
+    this.#say(`the WebSocket was closed (${code}${reason === '' ? '' : `, ${reason}`})`);
+    // a report in flight on it may be lost: report again, by whichever way is open
+    this.#options.onNudge();
+    this.#later();
+  }
+
+  #later(): void {
+    if (this.#closed) return;
+    clearTimeout(this.#reconnect);
+    const waitMs = this.#backoffMs * (0.75 + Math.random() / 2);
+    this.#reconnect = setTimeout(() => void this.#connect(), waitMs);
+    this.#reconnect.unref();
+    this.#backoffMs = Math.min(RECONNECT_LAST_MS, this.#backoffMs * 2);
+  }
+
+  /** While there is no WebSocket: a request that the coordinator answers when it has something to say. */
+  async #poll(): Promise<void> {
+    if (this.#polling || this.#closed || this.#socket !== undefined) return;
+    this.#polling = true;
+    try {
+      const answer = await this.#signed('wait', '{}', this.#options.incarnation, LONG_POLL_MS + 5_000);
+      if (answer.status === 200 && nudged(answer.body)) this.#options.onNudge();
+    } catch {
+      // the coordinator cannot be reached this way either: the reports say so themselves
+    } finally {
+      this.#polling = false;
+    }
+  }
+
+  async #post(text: string, incarnation: string, timeoutMs: number): Promise<void> {
+    try {
+      const answer = await this.#signed('report', text, incarnation, timeoutMs);
+      if (answer.status !== 200) {
+        this.#say(`a report was answered with status ${answer.status}: ${problemText(answer.body)}`);
+        this.#problem(text, answer);
+        return;
+      }
+      this.#lastProblem = '';
+      const reply = replySchema.safeParse(parseJson(answer.body));
+      if (reply.success) this.#options.onReply(reply.data);
+      else this.#say('the coordinator answered with something that is no reply; it is ignored');
+    } catch (error) {
+      this.#say(`the coordinator cannot be reached: ${textOf(error)}`);
+    }
+  }
+
+  /** A refusal in HTTP's own terms, for the lease keeper in its own. */
+  #problem(reportText: string, answer: HttpAnswer): void {
+    const code = parseJson(answer.body);
+    const known = typeof code === 'object' && code !== null && 'code' in code ? code.code : undefined;
+    if (known !== 'node-unknown' && known !== 'version-unsupported') return;
+    const report = parseJson(reportText);
+    if (typeof report !== 'object' || report === null || !('id' in report) || typeof report.id !== 'string') return;
+    this.#options.onReply({
+      type: 'reply',
+      version: [1, 0],
+      id: report.id,
+      history: '-',
+      instance: '-',
+      problem: { code: known, detail: problemText(answer.body) },
+      renewInMs: 1_000,
+      leases: [],
+      grants: [],
+      refused: [],
+      observed: [],
+    });
+  }
+
+  /** A signed request; a nonce the coordinator no longer knows is replaced once by the fresh one that comes with the refusal. */
+  async #signed(name: 'report' | 'wait', body: string, incarnation: string, timeoutMs: number): Promise<HttpAnswer> {
+    const url = new URL(name, this.#base);
+    for (let attempt = 0; ; attempt++) {
+      const nonce = await this.#takeNonce();
+      const { key, node } = this.#options.identity;
+      const headers = signRequest(key, { method: 'POST', path: url.pathname, node, incarnation, nonce, body });
+      const answer = await this.#request(url, body, headers, timeoutMs);
+      if (answer.status === 401 && attempt === 0 && this.#nonce !== undefined) continue;
+      return answer;
+    }
+  }
+
+  async #takeNonce(): Promise<string> {
+    const kept = this.#nonce;
+    this.#nonce = undefined;
+    if (kept !== undefined) return kept;
+    const answer = await this.#request(
+      new URL('nonce', this.#base),
+      JSON.stringify({ node: this.#options.identity.node }),
+      {},
+      3_000,
+    );
+    const parsed = parseJson(answer.body);
+    if (
+      answer.status === 200 &&
+      typeof parsed === 'object' &&
+      parsed !== null &&
+      'nonce' in parsed &&
+      typeof parsed.nonce === 'string'
+    ) {
+      this.#nonce = undefined;
+      return parsed.nonce;
+    }
+    throw new Error(`no nonce: status ${answer.status}: ${problemText(answer.body)}`);
+  }
+
+  #keepNonce(headers: HttpAnswer['headers']): void {
+    const fresh = headers[SIGNATURE_HEADERS.nextNonce];
+    if (typeof fresh === 'string') this.#nonce = fresh;
+  }
+
+  #request(url: URL, body: string, headers: Record<string, string>, timeoutMs: number): Promise<HttpAnswer> {
+    const options: RequestOptions = {
+      method: 'POST',
+      agent: this.#http,
+      headers: { ...headers, 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) },
+      signal: AbortSignal.timeout(timeoutMs),
+    };
+    return new Promise((resolve, reject) => {
+      const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, options, (response) => {
+        const chunks: Buffer[] = [];
+        let bytes = 0;
+        response.on('data', (chunk: Buffer) => {
+          bytes += chunk.length;
+          if (bytes > MAX_REPLY_BYTES) response.destroy(new Error('the answer is too long'));
+          else chunks.push(chunk);
+        });
+        response.on('error', reject);
+        response.on('end', () => {
+          this.#keepNonce(response.headers);
+          resolve({
+            status: response.statusCode ?? 0,
+            headers: response.headers,
+            body: Buffer.concat(chunks).toString('utf8'),
+          });
+        });
+      });
+      request.on('error', reject);
+      request.end(body);
+    });
+  }
+
+  #receive(text: string): void {
+    const message = downMessageSchema.safeParse(parseJson(text));
+    if (!message.success) {
+      this.#say('the coordinator sent something that is no message of this protocol; it is ignored');
+      return;
+    }
+    if (message.data.type === 'nudge') this.#options.onNudge();
+    else this.#options.onReply(message.data);
+  }
+
+  /** Once per change: a coordinator that is away for an hour is one line. */
+  #say(problem: string): void {
+    if (problem === this.#lastProblem) return;
+    this.#lastProblem = problem;
+    this.#options.log.warn(problem);
+  }
+}
+
+function nudged(body: string): boolean {
+  const parsed = parseJson(body);
+  return typeof parsed === 'object' && parsed !== null && 'nudge' in parsed && parsed.nudge === true;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The words of a problem document, or the beginning of whatever came instead. */
+function problemText(body: string): string {
+  const parsed = parseJson(body);
+  if (typeof parsed === 'object' && parsed !== null && 'detail' in parsed && typeof parsed.detail === 'string')
+    return parsed.detail;
+  return body.slice(0, 200).replace(/\s+/g, ' ');
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,108 @@
+/**
+ * What the agent on this machine knows, when the coordinator does not answer: one line of JSON over its socket. Always labelled as
+ * what it is, because one node does not see the cluster.
+ */
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import * as z from 'zod';
+import { CliError, EXIT } from './exit.ts';
+import type { Io } from './io.ts';
+import { printJson } from './setting.ts';
+import { lasting, oneLine, table } from './text.ts';
+
+const ANSWER_WITHIN_MS = 2_000;
+const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
+
+/** Read leniently: agents of other versions know more or less. */
+const localStatusSchema = z.looseObject({
+  cluster: z.string().optional(),
+  node: z.string().optional(),
+  revision: z.int().optional(),
+  connected: z.boolean().optional(),
+  groups: z
+    .array(
+      z.looseObject({
+        group: z.string(),
+        state: z.string(),
+        epoch: z.int().optional(),
+        reason: z.string().optional(),
+        leaseRemainingMs: z.number().nullable().optional(),
+        resources: z
+          .array(z.looseObject({ id: z.string(), state: z.string(), reason: z.string().optional() }))
+          .optional(),
+      }),
+    )
+    .optional(),
+});
+export type LocalStatus = z.infer<typeof localStatusSchema>;
+
+/** @returns undefined when no agent answers on this machine. */
+export async function askLocalAgent(stateDir: string): Promise<LocalStatus | undefined> {
+  try {
+    const line = await oneLineFrom(join(stateDir, 'agent.sock'), '{"query":"status"}\n');
+    return localStatusSchema.parse(JSON.parse(line));
+  } catch (error) {
+    // No socket, no permission, no answer, or an answer of another kind: there is no agent to ask.
+    if (error instanceof Error) return undefined;
+    throw error;
+  }
+}
+
+function oneLineFrom(path: string, question: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let answer = '';
+    const socket = connect(path, () => socket.write(question));
+    const timer = setTimeout(() => socket.destroy(new Error('no answer')), ANSWER_WITHIN_MS);
+    socket.setEncoding('utf8');
+    socket.on('data', (text: string) => {
+      answer += text;
+      if (answer.length > MAX_ANSWER_BYTES) socket.destroy(new Error('the answer is too long'));
+      const end = answer.indexOf('\n');
+      if (end === -1) return;
+      resolve(answer.slice(0, end));
+      socket.destroy();
+    });
+    socket.on('error', reject);
+    socket.on('close', () => {
+      clearTimeout(timer);
+      reject(new Error('closed without an answer'));
+    });
+  });
+}
+
+/**
+ * Shows what the local agent knows instead of what the coordinator would have said.
+ * @throws the coordinator's failure, when there is no local agent either; afterwards always an error with exit code `unreachable`,
+ *   because the question about the cluster was not answered.
+ */
+export async function answerLocally(
+  io: Io,
+  json: boolean,
+  stateDir: string,
+  failure: unknown,
+  group?: string,
+): Promise<never> {
+  const unanswered =
+    failure instanceof CliError && (failure.exit === EXIT.unreachable || failure.exit === EXIT.notSetUp);
+  const local = unanswered ? await askLocalAgent(stateDir) : undefined;
+  if (local === undefined || !(failure instanceof CliError)) throw failure;
+  io.note('The coordinator did not answer; this is only what the agent on this machine knows:');
+  if (json) printJson(io, { schema: 'holdfast/local-status/v1', source: 'local-agent', ...local });
+  else io.data(localText(local, group));
+  throw failure;
+}
+
+export function localText(local: LocalStatus, only?: string): string {
+  const { cluster = 'unknown cluster', node = 'this node' } = local;
+  const groups = (local.groups ?? []).filter(({ group }) => only === undefined || group === only);
+  const head = `${cluster}  seen from ${node} alone${local.revision === undefined ? '' : `  (revision ${local.revision})`}`;
+  if (groups.length === 0) return `${head}\n\nit runs ${only === undefined ? 'nothing' : `nothing of ${only}`}`;
+  const rows = groups.map((group) => [
+    group.group,
+    group.state,
+    group.epoch === undefined ? '-' : String(group.epoch),
+    typeof group.leaseRemainingMs === 'number' ? lasting(group.leaseRemainingMs) : '-',
+    oneLine(group.reason ?? (group.resources ?? []).map((resource) => `${resource.id} ${resource.state}`).join(', ')),
+  ]);
+  return `${head}\n\n${table(['GROUP', 'HERE', 'EPOCH', 'LEASE', 'NOTE'], rows)}`;
+}

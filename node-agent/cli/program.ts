@@ -1,0 +1,94 @@
+/** The `holdfast` command as a whole: which commands there are, what they share, and how each way of failing ends. */
+import { Command, CommanderError } from 'commander';
+import { VERSION } from '../version.ts';
+import { registerCluster } from './cluster.ts';
+import { registerCompletion } from './completion.ts';
+import { registerApply, registerConfig, registerPlan } from './configuration.ts';
+import { registerEvents } from './events.ts';
+import { CliError, EXIT, errorText } from './exit.ts';
+import { registerGroup, registerMove } from './group.ts';
+import type { Io } from './io.ts';
+import { registerJoin } from './join.ts';
+import { registerAgent, registerServe } from './machine.ts';
+import { registerConfirmDead, registerNode } from './node.ts';
+import { registerOperation } from './operation.ts';
+import { registerPlanned } from './planned.ts';
+import { registerContext } from './saved-context.ts';
+import type { Register } from './setting.ts';
+import { registerStatus } from './status.ts';
+import { registerWatch } from './watch.ts';
+import { registerWhy } from './why.ts';
+
+/** In the order in which --help shows them: what is needed under stress stands first. */
+const FAMILIES: readonly (readonly [heading: string, registers: readonly Register[]])[] = [
+  ['Look:', [registerStatus, registerWatch, registerWhy, registerEvents]],
+  ['Act:', [registerMove, registerGroup, registerConfirmDead, registerOperation]],
+  ['Configure:', [registerPlan, registerApply, registerConfig]],
+  ['Machines:', [registerNode, registerJoin, registerAgent]],
+  ['Coordinator:', [registerServe, registerCluster]],
+  ['This command:', [registerContext, registerCompletion]],
+];
+
+export function buildProgram(io: Io): Command {
+  const program = new Command('holdfast');
+  program
+    .description('High availability for a handful of Linux machines')
+    .version(VERSION, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'explain a command')
+    .helpCommand(false)
+    .option('--url <url>', 'the coordinator (HOLDFAST_URL)')
+    .option('--cluster <name>', 'the cluster (HOLDFAST_CLUSTER)')
+    .option('--token-file <file>', 'holds the token; - is standard input (HOLDFAST_TOKEN, HOLDFAST_TOKEN_FILE)')
+    .option('--json', 'print one object with a `schema`, or one object a line')
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => io.data(text.trimEnd()),
+      writeErr: (text) => io.note(text.trimEnd()),
+      outputError: (text, write) => write(text.replace(/^error: /, 'Error: ')),
+    })
+    .showSuggestionAfterError()
+    .exitOverride();
+  for (const [heading, registers] of FAMILIES) {
+    program.commandsGroup(heading);
+    for (const register of registers) register(program, io);
+  }
+  program
+    .command('version')
+    .description('Print the version')
+    .action(() => io.data(VERSION));
+  registerPlanned(program);
+  return program;
+}
+
+/**
+ * Runs one command.
+ * @param args without the name of the program.
+ * @returns the exit code.
+ */
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const program = buildProgram(io);
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return io.exit.code;
+  } catch (error) {
+    if (error instanceof CommanderError) return usage(error, args, io);
+    if (error instanceof CliError) {
+      io.note(errorText(error));
+      return error.exit;
+    }
+    throw error;
+  }
+}
+
+function usage(error: CommanderError, args: readonly string[], io: Io): number {
+  if (error.code === 'commander.helpDisplayed' || error.code === 'commander.version') return EXIT.ok;
+  // A family without its command, such as `holdfast node`: its help has been shown.
+  if (error.code !== 'commander.help') {
+    const words = args.filter((word) => /^[a-z-]+$/.test(word) && !word.startsWith('-'));
+    const [first] = words;
+    io.note(
+      `Next: holdfast ${first === undefined || error.code === 'commander.unknownCommand' ? '' : `${first} `}--help`,
+    );
+  }
+  return EXIT.usage;
+}

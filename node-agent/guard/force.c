@@ -1,0 +1,217 @@
+/*
+ * Firing. The order matters: first the agent, because an agent that is only stopped would, once resumed, see that its
+ * address is gone and put it back; then the processes; then the addresses; then read back until nothing is left, because
+ * a return code is no proof. Afterwards the group stays watched until it is disarmed: a child of the dead agent (an
+ * `ip address add` that was already started) must not bring an address back.
+ */
+#include "guard.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+enum {
+  RETRY_MS = 3,         /* something is still held … */
+  RETRY_SLOW_MS = 50,   /* … and has been for RETRY_FAST_FOR_MS (a process in an uninterruptible sleep) */
+  RETRY_FAST_FOR_MS = 2000,
+  RECHECK_MS = 20,      /* nothing is held, for less than RECHECK_FOR_MS */
+  RECHECK_FOR_MS = 300,
+  WATCH_MS = 1000,      /* later: addresses report themselves, cgroups are looked at */
+  TREE_DEPTH = 12,
+};
+
+/* Calls `visit` for every process of a cgroup and of those below it, until it returns false. */
+static bool each_process(int directory, int depth, bool (*visit)(pid_t))
+{
+  char text[4096];
+  int procs = openat(directory, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+  if (procs >= 0) {
+    size_t kept = 0;
+    ssize_t got;
+    while ((got = read(procs, text + kept, sizeof text - 1 - kept)) > 0) {
+      text[kept + (size_t)got] = '\0';
+      char *line = text;
+      for (char *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        pid_t pid = (pid_t)strtol(line, NULL, 10);
+        if (pid > 0 && !visit(pid)) { /* 0: a process of another PID namespace */
+          close(procs);
+          return false;
+        }
+      }
+      kept = strlen(line);
+      memmove(text, line, kept);
+    }
+    close(procs);
+  }
+  if (depth >= TREE_DEPTH)
+    return true;
+
+  /* getdents64 rather than readdir, which allocates. */
+  struct entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t length;
+    uint8_t type;
+    char name[];
+  };
+  _Alignas(8) char entries[4096];
+  bool more = true;
+  long got;
+  while (more && (got = syscall(SYS_getdents64, directory, entries, sizeof entries)) > 0) {
+    for (long at = 0; more && at < got;) {
+      struct entry *e = (struct entry *)(entries + at);
+      at += e->length;
+      if (e->type != DT_DIR || strcmp(e->name, ".") == 0 || strcmp(e->name, "..") == 0)
+        continue;
+      int child = openat(directory, e->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+      if (child < 0)
+        continue;
+      more = each_process(child, depth + 1, visit);
+      close(child);
+    }
+  }
+  return more;
+}
+
+static bool kill_one(pid_t pid)
+{
+  if (pid != getpid())
+    kill(pid, SIGKILL);
+  return true;
+}
+
+static bool is_not_me(pid_t pid) { return pid != getpid(); }
+
+static void cgroup_kill(const char *path)
+{
+  int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0)
+    return;
+  int file = openat(directory, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+  /* No such file before Linux 5.14, refused in a threaded cgroup: then one by one, again at every sweep until empty. */
+  if (file < 0 || write(file, "1", 1) != 1)
+    each_process(directory, 0, kill_one);
+  if (file >= 0)
+    close(file);
+  close(directory);
+}
+
+static bool cgroup_populated(const char *path)
+{
+  char name[PATH_BYTES + 16], text[128];
+  snprintf(name, sizeof name, "%s/cgroup.events", path);
+  int file = open(name, O_RDONLY | O_CLOEXEC);
+  if (file < 0)
+    return errno != ENOENT && errno != ENODEV;
+  ssize_t got = read(file, text, sizeof text - 1);
+  bool removed = got < 0 && errno == ENODEV;
+  close(file);
+  if (got < 0)
+    return !removed;
+  text[got] = '\0';
+  return strstr(text, "populated 0") == NULL;
+}
+
+const char *cgroup_problem(const char *path)
+{
+  if (path[0] != '/' || strstr(path, "/../") != NULL)
+    return "the path is not absolute and plain";
+  /* It may not exist yet: it is registered before anything is started. Then its nearest ancestor decides. */
+  char ancestor[PATH_BYTES];
+  struct statfs fs;
+  strcpy(ancestor, path);
+  while (statfs(ancestor, &fs) < 0) {
+    char *slash = strrchr(ancestor, '/');
+    if (slash == NULL || slash == ancestor)
+      return "the path does not exist";
+    *slash = '\0';
+  }
+  if (fs.f_type != CGROUP2_SUPER_MAGIC)
+    return "the path is not in a cgroup v2 hierarchy";
+  int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0)
+    return NULL;
+  bool safe = each_process(directory, 0, is_not_me);
+  close(directory);
+  return safe ? NULL : "the guard itself is in this cgroup and would die before it is done";
+}
+
+bool hold_is_held(const struct hold *h)
+{
+  struct address a;
+  return h->kind == HOLD_CGROUP ? cgroup_populated(h->path) : address_read(&h->vip, &a) != 0;
+}
+
+/* One pass over everything the group has: kill, delete, read back. */
+static void sweep(struct group *g)
+{
+  for (int i = 0; i < g->hold_count; i++)
+    if (g->holds[i].kind == HOLD_CGROUP && cgroup_populated(g->holds[i].path))
+      cgroup_kill(g->holds[i].path);
+  for (int i = 0; i < g->hold_count; i++) {
+    struct address a;
+    /* More than once: the same address may be there with several prefix lengths. */
+    for (int n = 0; g->holds[i].kind == HOLD_VIP && n < 8 && address_read(&g->holds[i].vip, &a) == 1; n++)
+      address_delete(&a);
+  }
+  bool held = false;
+  for (int i = 0; i < g->hold_count; i++)
+    held |= hold_is_held(&g->holds[i]);
+
+  int64_t now = boot_ms();
+  if (held) {
+    g->clean = false;
+    g->sweep_at_ms = now + (now - g->fired_at_ms < RETRY_FAST_FOR_MS ? RETRY_MS : RETRY_SLOW_MS);
+    return;
+  }
+  if (!g->clean)
+    g->clean_since_ms = now;
+  g->clean = true;
+  g->sweep_at_ms = now + (now - g->clean_since_ms < RECHECK_FOR_MS ? RECHECK_MS : WATCH_MS);
+}
+
+void fire_due(int64_t now)
+{
+  bool agent_killed = false;
+  for (struct group *g = groups; g < groups + MAX_GROUPS; g++) {
+    if (g->state != GROUP_ARMED || now < g->fire_at_ms)
+      continue;
+    g->fired_at_ms = boot_ms();
+    g->lateness_us = boot_us() - g->fire_at_ms * 1000;
+    if (!agent_killed)
+      agents_kill();
+    agent_killed = true;
+    g->state = GROUP_FIRED;
+    g->clean = false;
+    sweep(g);
+  }
+}
+
+int64_t fired_sweep(int64_t now)
+{
+  int64_t next = NEVER;
+  for (struct group *g = groups; g < groups + MAX_GROUPS; g++) {
+    if (g->state == GROUP_ARMED)
+      next = earlier(next, g->fire_at_ms);
+    if (g->state != GROUP_FIRED)
+      continue;
+    if (g->sweep_at_ms <= now)
+      sweep(g);
+    next = earlier(next, g->sweep_at_ms);
+  }
+  return next;
+}
+
+void fired_recheck(void)
+{
+  for (struct group *g = groups; g < groups + MAX_GROUPS; g++)
+    g->sweep_at_ms = 0;
+}

@@ -1,0 +1,40 @@
+/**
+ * The `holdfast` executable: agent, command line and coordinator host in one. What is not needed is not loaded: `--version` loads
+ * nothing, the agent does not load the command line.
+ */
+import { agentOptions, startAgent } from './cli/agent.ts';
+import { CliError, errorText } from './cli/exit.ts';
+import { VERSION } from './version.ts';
+
+async function main(args: readonly string[]): Promise<number> {
+  const [first, ...rest] = args;
+  if (args.length === 1 && (first === '--version' || first === '-V')) {
+    process.stdout.write(`${VERSION}\n`);
+    return 0;
+  }
+  const agent = first === 'agent' ? agentOptions(rest) : undefined;
+  if (agent !== undefined) return await startAgent(agent);
+  const [{ run }, { processIo }] = await Promise.all([import('./cli/program.ts'), import('./cli/io.ts')]);
+  return await run(args, processIo());
+}
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // Whoever read our output has seen enough (`holdfast events | head`).
+  process.exit(error.code === 'EPIPE' ? 0 : 1);
+});
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    if (error instanceof CliError) {
+      process.stderr.write(`${errorText(error)}\n`);
+      process.exitCode = error.exit;
+    } else {
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      process.stderr.write(`Error: this is a mistake in Holdfast itself, please report it.\n${text}\n`);
+      process.exitCode = 70;
+    }
+  },
+);

@@ -1,0 +1,99 @@
+import { constants } from 'node:fs';
+import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+
+/** A file could not be made durable. The file that was there before is untouched. */
+export class FileWriteError extends Error {
+  /** errno name such as `ENOSPC`, `EROFS`, `EACCES`; `UNKNOWN` where the system gave none. */
+  readonly code: string;
+  readonly path: string;
+
+  constructor(path: string, cause: unknown) {
+    const code = errnoOf(cause) ?? 'UNKNOWN';
+    super(`cannot write ${path}: ${explain(code, cause)}; the previous content is unchanged`, { cause });
+    this.name = 'FileWriteError';
+    this.code = code;
+    this.path = path;
+  }
+}
+
+/** @returns the errno name of a system error. */
+export function errnoOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
+function explain(code: string, cause: unknown): string {
+  switch (code) {
+    case 'ENOSPC':
+      return 'no space left on the device; free some (df, df -i)';
+    case 'EDQUOT':
+      return 'the disk quota is used up';
+    case 'EROFS':
+      return 'the file system is read-only; look for disk errors in the kernel log';
+    case 'ENOENT':
+      return 'the directory does not exist';
+    default:
+      return cause instanceof Error ? cause.message : String(cause);
+  }
+}
+
+const pending = new Map<string, Promise<void>>();
+
+/**
+ * Replaces a file so that after a power cut there is either the whole old content or the whole new one, and after this
+ * has resolved only the new one. Writes to one path are carried out one after the other.
+ * @throws {FileWriteError}
+ */
+export function writeFileDurably(path: string, content: string | Uint8Array, mode = 0o600): Promise<void> {
+  const key = resolve(path);
+  const before = pending.get(key) ?? Promise.resolve();
+  const write = before.then(
+    () => replace(key, content, mode),
+    () => replace(key, content, mode),
+  );
+  pending.set(key, write);
+  const forget = () => {
+    if (pending.get(key) === write) pending.delete(key);
+  };
+  write.then(forget, forget);
+  return write;
+}
+
+async function replace(path: string, content: string | Uint8Array, mode: number): Promise<void> {
+  // One fixed name: what a power cut leaves behind is overwritten by the next write instead of piling up.
+  const temporary = join(dirname(path), `.${basename(path)}.new`);
+  let file: FileHandle | undefined;
+  try {
+    await removeIfThere(temporary);
+    file = await open(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, mode);
+    await file.writeFile(content);
+    await file.sync();
+    await file.close();
+    file = undefined;
+    await rename(temporary, path);
+    await syncDirectory(dirname(path));
+  } catch (error) {
+    await file?.close();
+    await removeIfThere(temporary).catch(() => {
+      // The error that matters is the one being thrown; the next write removes the file.
+    });
+    throw new FileWriteError(path, error);
+  }
+}
+
+async function removeIfThere(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}

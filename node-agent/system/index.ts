@@ -1,0 +1,15 @@
+/** The only room that starts processes, reads /proc and talks to the kernel. */
+export type { AddressListener } from './address-monitor.ts';
+export {
+  type AddedAddress,
+  Addresses,
+  fullLength,
+  type InterfaceAddress,
+  type NetworkInterface,
+  subnetsOf,
+} from './addresses.ts';
+export { Cgroup, Cgroups, type GroupCgroup } from './cgroup.ts';
+export { bootId, bootMs } from './clock.ts';
+export { errnoOf, FileWriteError, writeFileDurably } from './files.ts';
+export { type Log, silent } from './log.ts';
+export { type RunOptions, type RunResult, run } from './process.ts';

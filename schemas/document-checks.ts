@@ -1,0 +1,255 @@
+/**
+ * The rules of a document that reach across its fields, and the step from the document to the configuration that the product
+ * uses. Works on whatever parts of a document are well formed, so that one reading finds every problem.
+ */
+import type * as z from 'zod';
+import type { ProblemError } from './api.ts';
+import {
+  type Config,
+  type DeclaredTimes,
+  type documentSchema,
+  type GroupConfig,
+  RESOURCE_KINDS,
+  type ResourceDeclaration,
+  type resourceSchema,
+} from './config.ts';
+import { readVirtualAddress } from './document-address.ts';
+import { listed } from './document-issues.ts';
+import { type Path, type Position, pathText, type Source } from './document-source.ts';
+import { formatDuration } from './duration.ts';
+import {
+  customTiming,
+  LEASE_PROFILES,
+  type LeaseTiming,
+  MAX_GROUPS,
+  MAX_NAME_LENGTH,
+  timingProblem,
+} from './limits.ts';
+import { nearest } from './names.ts';
+
+type WrittenResource = z.output<typeof resourceSchema>;
+type WrittenLease = z.output<typeof documentSchema>['lease'];
+
+/** A document, or as much of it as is well formed; undefined stands for a part that is not. */
+export interface Parts {
+  readonly cluster: string | undefined;
+  readonly nodes: readonly (string | undefined)[] | undefined;
+  readonly lease: WrittenLease;
+  readonly groups: readonly PartsOfGroup[];
+}
+export interface PartsOfGroup {
+  readonly name: string;
+  /** Left out: every node. */
+  readonly on: readonly (string | undefined)[] | undefined;
+  readonly resources: readonly (WrittenResource | undefined)[];
+}
+
+export interface Checked {
+  readonly errors: ProblemError[];
+  /** Meaningful only when there are no errors. */
+  readonly config: Config;
+}
+
+/** Longest time-out or interval: a day is a mistake, not a wish. */
+const MAX_TIME_MS = 24 * 3_600_000;
+const MIN_INTERVAL_MS = 100;
+/** A name that every JavaScript object answers to. */
+const RESERVED_NAME = 'constructor';
+
+type Report = (path: Path, position: Position, detail: string, suggestion?: string) => void;
+
+export function check(parts: Parts, source: Source): Checked {
+  const errors: ProblemError[] = [];
+  const report: Report = (path, position, detail, suggestion) => {
+    errors.push({ path: pathText(path), ...position, detail, ...(suggestion === undefined ? {} : { suggestion }) });
+  };
+  checkNodes(parts.nodes ?? [], source, report);
+  const timing = checkLease(parts.lease, source, report);
+  if (parts.groups.length > MAX_GROUPS)
+    report(
+      ['groups'],
+      source.keyAt(['groups']),
+      `${parts.groups.length} groups; at most ${MAX_GROUPS} fit into one cluster`,
+    );
+  const nodes = [...new Set(defined(parts.nodes ?? []))];
+  const addresses = new Map<string, string>();
+  const groups: Record<string, GroupConfig> = {};
+  for (const group of parts.groups) {
+    const path = ['groups', group.name];
+    if (group.name === RESERVED_NAME) report(path, source.keyAt(path), `a group cannot be named ${RESERVED_NAME}`);
+    if (parts.nodes !== undefined) checkOn(group, nodes, source, report);
+    const resources = checkResources(group, addresses, source, report);
+    groups[group.name] = { name: group.name, on: group.on === undefined ? nodes : defined(group.on), resources };
+  }
+  return { errors, config: { cluster: parts.cluster ?? '', nodes, timing, groups } };
+}
+
+function defined<T>(items: readonly (T | undefined)[]): T[] {
+  return items.filter((item) => item !== undefined);
+}
+
+function checkNodes(nodes: NonNullable<Parts['nodes']>, source: Source, report: Report): void {
+  nodes.forEach((node, index) => {
+    const path = ['nodes', index];
+    if (node === undefined) return;
+    if (node === RESERVED_NAME) report(path, source.valueAt(path), `a node cannot be named ${RESERVED_NAME}`);
+    if (nodes.indexOf(node) !== index) report(path, source.valueAt(path), `\`${node}\` stands twice in nodes`);
+  });
+}
+
+function checkLease(lease: WrittenLease, source: Source, report: Report): LeaseTiming {
+  if (lease === undefined) return LEASE_PROFILES.default;
+  if (typeof lease === 'string') return LEASE_PROFILES[lease];
+  const timing = customTiming(lease.ttl, lease.renew);
+  const problem = timingProblem(timing);
+  const profile = lease.ttl < 3_000 ? 'fast' : lease.ttl < 10_000 ? 'default' : 'wan';
+  if (problem !== undefined) report(['lease'], source.valueAt(['lease']), problem, profile);
+  return timing;
+}
+
+function checkOn(group: PartsOfGroup, nodes: readonly string[], source: Source, report: Report): void {
+  group.on?.forEach((node, index) => {
+    const path = ['groups', group.name, 'on', index];
+    if (node === undefined) return;
+    if (!nodes.includes(node))
+      report(
+        path,
+        source.valueAt(path),
+        `there is no node \`${node}\`; nodes: ${nodes.join(', ')}`,
+        nearest(node, nodes),
+      );
+    else if (group.on?.indexOf(node) !== index)
+      report(path, source.valueAt(path), `\`${node}\` stands twice in \`on\``);
+  });
+}
+
+function checkResources(
+  group: PartsOfGroup,
+  addresses: Map<string, string>,
+  source: Source,
+  report: Report,
+): ResourceDeclaration[] {
+  const ids = new Map<string, string>();
+  const pathOf = (index: number): Path => ['groups', group.name, 'resources', index];
+  group.resources.forEach((resource, index) => {
+    if (resource?.id === undefined) return;
+    const path = [...pathOf(index), 'id'];
+    const first = ids.get(resource.id);
+    if (first === undefined) ids.set(resource.id, pathText(pathOf(index)));
+    else
+      report(
+        path,
+        source.valueAt(path),
+        `the id \`${resource.id}\` is already that of ${first}`,
+        freeId(resource.id, ids),
+      );
+  });
+  const declarations: ResourceDeclaration[] = [];
+  group.resources.forEach((resource, index) => {
+    if (resource === undefined) return;
+    const path = pathOf(index);
+    checkTimes(resource, path, source, report);
+    const bare = declarationOf(resource, path, addresses, source, report);
+    if (bare === undefined) return;
+    const id = resource.id ?? freeId(defaultId(bare), ids);
+    ids.set(id, pathText(path));
+    declarations.push({ ...bare, id, times: timesOf(resource) });
+  });
+  return declarations;
+}
+
+type BareDeclaration =
+  | { type: 'vip'; address: string; interface?: string }
+  | { type: 'ocf'; agent: string; params: Record<string, string> };
+
+function declarationOf(
+  resource: WrittenResource,
+  path: Path,
+  addresses: Map<string, string>,
+  source: Source,
+  report: Report,
+): BareDeclaration | undefined {
+  const kinds = RESOURCE_KINDS.filter((kind) => resource[kind] !== undefined);
+  const [, second] = kinds;
+  if (second !== undefined) {
+    const both = listed(kinds, 'and');
+    report(
+      [...path, second],
+      source.keyAt([...path, second]),
+      `one resource is one thing, not ${both}; make each its own list item`,
+    );
+    return undefined;
+  }
+  if (resource.vip !== undefined) return vipOf(resource.vip, path, addresses, source, report);
+  if (resource.ocf !== undefined) return { type: 'ocf', agent: resource.ocf.agent, params: resource.ocf.params ?? {} };
+  report(path, source.valueAt(path), `the resource has no kind; it needs ${listed(RESOURCE_KINDS, 'or')}`);
+  return undefined;
+}
+
+function vipOf(
+  vip: NonNullable<WrittenResource['vip']>,
+  path: Path,
+  addresses: Map<string, string>,
+  source: Source,
+  report: Report,
+): BareDeclaration | undefined {
+  const short = typeof vip === 'string';
+  const addressPath = short ? [...path, 'vip'] : [...path, 'vip', 'address'];
+  const name = short ? undefined : vip.interface;
+  if (name !== undefined && (!/^[A-Za-z0-9._@-]+$/.test(name) || /^(-|\.{1,2}$)/.test(name))) {
+    const interfacePath = [...path, 'vip', 'interface'];
+    report(
+      interfacePath,
+      source.valueAt(interfacePath),
+      `“${name}” is not the name of a network interface; \`ip -br link\` lists them`,
+    );
+  }
+  const verdict = readVirtualAddress(short ? vip : vip.address);
+  if (!verdict.ok) {
+    report(addressPath, source.valueAt(addressPath), verdict.detail, verdict.suggestion);
+    return undefined;
+  }
+  const { ip, prefix } = verdict.address;
+  const first = addresses.get(ip);
+  if (first !== undefined)
+    report(addressPath, source.valueAt(addressPath), `the address ${ip} is already that of ${first}`);
+  else addresses.set(ip, pathText(path));
+  return { type: 'vip', address: `${ip}/${prefix}`, ...(name === undefined ? {} : { interface: name }) };
+}
+
+function checkTimes(resource: WrittenResource, path: Path, source: Source, report: Report): void {
+  const outside = (at: Path, ms: number | undefined, least: number) => {
+    if (ms === undefined || (ms >= least && ms <= MAX_TIME_MS)) return;
+    const range = `from ${formatDuration(least)} to ${formatDuration(MAX_TIME_MS)}`;
+    report(at, source.valueAt(at), `must be ${range}, not ${formatDuration(ms)}`);
+  };
+  for (const action of ['start', 'stop', 'monitor'] as const)
+    outside([...path, 'timeouts', action], resource.timeouts?.[action], 1);
+  outside([...path, 'interval'], resource.interval, MIN_INTERVAL_MS);
+}
+
+function timesOf({ timeouts, interval }: WrittenResource): DeclaredTimes {
+  return {
+    ...(timeouts?.start === undefined ? {} : { startMs: timeouts.start }),
+    ...(timeouts?.stop === undefined ? {} : { stopMs: timeouts.stop }),
+    ...(timeouts?.monitor === undefined ? {} : { monitorMs: timeouts.monitor }),
+    ...(interval === undefined ? {} : { monitorIntervalMs: interval }),
+  };
+}
+
+/** `vip-192.0.2.10`, `vip-2001-db8--10`, `nginx`: a name that says what it is and fits everywhere. */
+function defaultId(declaration: BareDeclaration): string {
+  if (declaration.type === 'vip') {
+    const ip = declaration.address.slice(0, declaration.address.indexOf('/'));
+    const name = `vip-${ip.replaceAll(':', '-')}`;
+    return name.endsWith('-') ? `${name}0` : name;
+  }
+  const type = declaration.agent.slice(declaration.agent.indexOf(':') + 1).toLowerCase();
+  return type.slice(0, MAX_NAME_LENGTH - 4).replaceAll(/^[^a-z0-9]+|[^a-z0-9]+$/g, '') || 'ocf';
+}
+
+function freeId(wanted: string, taken: ReadonlyMap<string, string>): string {
+  let id = wanted;
+  for (let number = 2; taken.has(id); number++) id = `${wanted}-${number}`;
+  return id;
+}

@@ -1,0 +1,595 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { parseDocument } from './document.ts';
+import { LEASE_PROFILES, MAX_BODY_BYTES } from './limits.ts';
+
+/** A document that is right but for the lines given: they replace what stands after `cluster` and `nodes`. */
+const withGroups = (lines: string) => `cluster: shop\nnodes: [alice, bob]\ngroups:\n${lines}`;
+const withResource = (resource: string) =>
+  withGroups(`  db:\n    resources:\n      - ${resource.replaceAll('\n', '\n        ')}\n`);
+
+interface Bad {
+  what: string;
+  text: string;
+  line: number;
+  path?: string;
+  column?: number;
+  detail: RegExp;
+  suggestion?: string;
+}
+
+const syntax: Bad[] = [
+  { what: 'an empty document', text: '', line: 1, detail: /empty.*`cluster` and `nodes`/ },
+  { what: 'comments only', text: '# nothing\n', line: 1, detail: /empty/ },
+  { what: 'text instead of a mapping', text: 'hello', line: 1, detail: /must be a mapping with cluster, nodes/ },
+  { what: 'a list instead of a mapping', text: '- a\n- b\n', line: 1, detail: /must be a mapping.*not a list/ },
+  {
+    what: 'a key twice',
+    text: 'cluster: shop\nnodes: [a]\ncluster: shap\n',
+    line: 3,
+    column: 1,
+    detail: /stands twice/,
+  },
+  { what: 'a list that is not closed', text: 'cluster: shop\nnodes: [a,\n', line: 3, detail: /not YAML/ },
+  { what: 'a tab as indentation', text: 'cluster: shop\nnodes:\n\t- a\n', line: 3, detail: /tab.*use spaces/ },
+  { what: 'wrong indentation', text: 'cluster: shop\n  nodes: [a]\n', line: 1, detail: /indented as its neighbours/ },
+  { what: 'two documents', text: 'cluster: a\n---\ncluster: b\n', line: 2, detail: /one document/ },
+  { what: 'a tag', text: 'cluster: !!js/function x\nnodes: [a]\n', line: 1, column: 10, detail: /tags/ },
+  { what: 'a key that is a list', text: '? [a, b]\n: 1\n', line: 1, detail: /key must be plain text/ },
+  { what: 'YAML 1.1', text: '%YAML 1.1\n---\ncluster: no\nnodes: [a]\n', line: 1, detail: /YAML 1\.2/ },
+  {
+    what: 'an alias without an anchor',
+    text: 'cluster: shop\nnodes: *all\n',
+    line: 2,
+    column: 8,
+    detail: /alias \*all has no anchor &all/,
+  },
+  {
+    what: 'an alias bomb',
+    text: `a: &a [x,x,x,x,x,x,x,x,x]\n${[...'bcdefghi'].map((key, i) => `${key}: &${key} [${Array(9).fill(`*${'abcdefgh'[i]}`).join(',')}]`).join('\n')}`,
+    line: 2,
+    detail: /aliases stand for more than 100/,
+  },
+];
+
+const fields: Bad[] = [
+  { what: 'no cluster', text: 'nodes: [a]\n', line: 1, path: 'cluster', detail: /no `cluster`/ },
+  { what: 'no nodes', text: 'cluster: shop\n', line: 1, path: 'nodes', detail: /no `nodes`/ },
+  {
+    what: 'a cluster name in capitals',
+    text: 'cluster: Shop\nnodes: [a]\n',
+    line: 1,
+    column: 10,
+    path: 'cluster',
+    detail: /“Shop”: lower-case/,
+  },
+  {
+    what: 'a mistyped top-level key',
+    text: 'cluster: shop\nnodes: [a]\ngruops: {}\n',
+    line: 3,
+    column: 1,
+    path: 'gruops',
+    detail: /unknown key `gruops`.*cluster, nodes, lease and groups/,
+    suggestion: 'groups',
+  },
+  {
+    what: 'a number as a node',
+    text: 'cluster: shop\nnodes: [a, 12]\n',
+    line: 2,
+    column: 12,
+    path: 'nodes[1]',
+    detail: /must be text.*12 as the number 12; quote it/,
+    suggestion: '"12"',
+  },
+  {
+    what: 'one node without a list',
+    text: 'cluster: shop\nnodes: alice\n',
+    line: 2,
+    path: 'nodes',
+    detail: /must be a list, not “alice”/,
+    suggestion: '[alice]',
+  },
+  {
+    what: 'nodes left empty',
+    text: 'cluster: shop\nnodes:\n',
+    line: 2,
+    path: 'nodes',
+    detail: /`nodes` is empty.*list/,
+  },
+  { what: 'no node at all', text: 'cluster: shop\nnodes: []\n', line: 2, path: 'nodes', detail: /at least one node/ },
+  {
+    what: 'seventeen nodes',
+    text: `cluster: shop\nnodes: [${Array.from({ length: 17 }, (_, i) => `n${i}`).join(', ')}]\n`,
+    line: 2,
+    path: 'nodes',
+    detail: /at most 16 nodes/,
+  },
+  {
+    what: 'a node twice',
+    text: 'cluster: shop\nnodes: [alice, bob, alice]\n',
+    line: 2,
+    column: 21,
+    path: 'nodes[2]',
+    detail: /`alice` stands twice in nodes/,
+  },
+  {
+    what: 'a node named as every object’s own property',
+    text: 'cluster: shop\nnodes: [constructor]\n',
+    line: 2,
+    path: 'nodes[0]',
+    detail: /cannot be named constructor/,
+  },
+  {
+    what: 'groups left empty',
+    text: 'cluster: shop\nnodes: [a]\ngroups:\n',
+    line: 3,
+    path: 'groups',
+    detail: /`groups` is empty; it must be a mapping/,
+  },
+  {
+    what: '__proto__ as a group',
+    text: withGroups('  __proto__: { resources: [ { vip: 192.0.2.1/24 } ] }\n'),
+    line: 4,
+    detail: /`__proto__` cannot be a key/,
+  },
+];
+
+const lease: Bad[] = [
+  {
+    what: 'a mistyped profile',
+    text: 'cluster: shop\nnodes: [a]\nlease: fsat\n',
+    line: 3,
+    column: 8,
+    path: 'lease',
+    detail: /one of default, fast or wan, not “fsat”/,
+    suggestion: 'fast',
+  },
+  {
+    what: 'a list as lease',
+    text: 'cluster: shop\nnodes: [a]\nlease: [fast]\n',
+    line: 3,
+    path: 'lease',
+    detail: /must be one of default, fast, wan or a mapping with ttl and renew, not a list/,
+  },
+  {
+    what: 'a mistyped key of the lease',
+    text: 'cluster: shop\nnodes: [a]\nlease: { ttl: 5s, renwe: 1s }\n',
+    line: 3,
+    column: 19,
+    path: 'lease.renwe',
+    detail: /unknown key `renwe`/,
+    suggestion: 'renew',
+  },
+  {
+    what: 'a lease without renew',
+    text: 'cluster: shop\nnodes: [a]\nlease:\n  ttl: 5s\n',
+    line: 3,
+    path: 'lease.renew',
+    detail: /lease has no `renew`/,
+  },
+  {
+    what: 'a time without its unit',
+    text: 'cluster: shop\nnodes: [a]\nlease: { ttl: 5, renew: 1s }\n',
+    line: 3,
+    column: 15,
+    path: 'lease.ttl',
+    detail: /duration with its unit.*not the number 5/,
+    suggestion: '5s',
+  },
+  {
+    what: 'a lease too short for its renewals',
+    text: 'cluster: shop\nnodes: [a]\nlease: { ttl: 4s, renew: 3s }\n',
+    line: 3,
+    path: 'lease',
+    detail: /renew 3000 \+ 2 retries × 1500 \+ stop 1400 = 7400 ms does not fit into ttl 4000/,
+    suggestion: 'default',
+  },
+  {
+    what: 'a lease below the shortest',
+    text: 'cluster: shop\nnodes: [a]\nlease: { ttl: 1s, renew: 300ms }\n',
+    line: 3,
+    path: 'lease',
+    detail: /outside 1500\.\.120000 ms/,
+    suggestion: 'fast',
+  },
+];
+
+const groups: Bad[] = [
+  {
+    what: 'a mistyped node in `on`',
+    text: withGroups('  db:\n    on: [alice, bbo]\n    resources: [{ vip: 192.0.2.10/24 }]\n'),
+    line: 5,
+    column: 17,
+    path: 'groups.db.on[1]',
+    detail: /no node `bbo`; nodes: alice, bob/,
+    suggestion: 'bob',
+  },
+  {
+    what: 'a node twice in `on`',
+    text: withGroups('  db:\n    on:\n      - alice\n      - alice\n    resources: [{ vip: 192.0.2.10/24 }]\n'),
+    line: 7,
+    path: 'groups.db.on[1]',
+    detail: /`alice` stands twice in `on`/,
+  },
+  {
+    what: 'an empty `on`',
+    text: withGroups('  db:\n    on: []\n    resources: [{ vip: 192.0.2.10/24 }]\n'),
+    line: 5,
+    path: 'groups.db.on',
+    detail: /leave `on` out for every node/,
+  },
+  {
+    what: 'no resources',
+    text: withGroups('  db:\n    on: [alice]\n'),
+    line: 4,
+    path: 'groups.db.resources',
+    detail: /groups\.db has no `resources`/,
+  },
+  {
+    what: 'an empty list of resources',
+    text: withGroups('  db:\n    resources: []\n'),
+    line: 5,
+    path: 'groups.db.resources',
+    detail: /at least one resource/,
+  },
+  {
+    what: 'a mistyped key of a group',
+    text: withGroups('  db:\n    resuorces: []\n'),
+    line: 5,
+    column: 5,
+    path: 'groups.db.resuorces',
+    detail: /unknown key `resuorces`/,
+    suggestion: 'resources',
+  },
+  {
+    what: 'a placement word of a later version',
+    text: withGroups('  db:\n    prefer: alice\n    resources: [{ vip: 192.0.2.10/24 }]\n'),
+    line: 5,
+    path: 'groups.db.prefer',
+    detail: /`prefer` is planned; this version knows on and resources here/,
+  },
+  {
+    what: 'a group name in capitals, with a mistake inside',
+    text: withGroups('  DB:\n    resources: []\n'),
+    line: 4,
+    column: 3,
+    path: 'groups.DB',
+    detail: /“DB” is no name here: lower-case/,
+  },
+  {
+    what: '201 groups',
+    text: withGroups(
+      Array.from(
+        { length: 201 },
+        (_, i) => `  g${i}: { resources: [{ vip: 10.0.${i >> 7}.${(i & 127) + 1}/16 }] }\n`,
+      ).join(''),
+    ),
+    line: 3,
+    path: 'groups',
+    detail: /201 groups; at most 200/,
+  },
+  {
+    what: 'the same address in two groups',
+    text: withGroups('  a: { resources: [{ vip: 192.0.2.10/24 }] }\n  b: { resources: [{ vip: 192.0.2.10/25 }] }\n'),
+    line: 5,
+    path: 'groups.b.resources[0].vip',
+    detail: /192\.0\.2\.10 is already that of groups\.a\.resources\[0\]/,
+  },
+  {
+    what: 'the same address twice in another spelling',
+    text: withGroups(
+      '  a:\n    resources:\n      - vip: 2001:db8::10/64\n      - vip: { address: "2001:DB8:0:0::10/64" }\n',
+    ),
+    line: 7,
+    path: 'groups.a.resources[1].vip.address',
+    detail: /2001:db8::10 is already that of groups\.a\.resources\[0\]/,
+  },
+];
+
+const resources: Bad[] = [
+  {
+    what: 'a mistyped kind',
+    text: withResource('vpi: 192.0.2.10/24'),
+    line: 6,
+    column: 9,
+    path: 'groups.db.resources[0].vpi',
+    detail: /unknown key `vpi`/,
+    suggestion: 'vip',
+  },
+  ...['drbd: r0', 'mount: /dev/drbd0 /srv ext4', 'service: mariadb'].map((resource) => ({
+    what: `a kind of a later version, ${resource}`,
+    text: withResource(resource),
+    line: 6,
+    detail: /planned; this version knows vip and ocf only/,
+  })),
+  { what: 'a resource without a kind', text: withResource('id: x'), line: 6, detail: /no kind; it needs vip or ocf/ },
+  {
+    what: 'two kinds in one resource',
+    text: withResource('vip: 192.0.2.10/24\nocf: { agent: heartbeat:nginx }'),
+    line: 7,
+    column: 9,
+    path: 'groups.db.resources[0].ocf',
+    detail: /not vip and ocf; make each its own list item/,
+  },
+  {
+    what: 'the interface beside the address',
+    text: withResource('vip: 192.0.2.10/24\ninterface: eth0'),
+    line: 7,
+    path: 'groups.db.resources[0].interface',
+    detail: /`interface` belongs inside `vip`/,
+  },
+  {
+    what: 'a mistyped key inside vip',
+    text: withResource('vip: { address: 192.0.2.10/24, intreface: eth0 }'),
+    line: 6,
+    path: 'groups.db.resources[0].vip.intreface',
+    detail: /unknown key `intreface`/,
+    suggestion: 'interface',
+  },
+  {
+    what: 'a number as address',
+    text: withResource('vip: 10'),
+    line: 6,
+    path: 'groups.db.resources[0].vip',
+    detail: /must be text or a mapping with address and interface, not the number 10/,
+  },
+  {
+    what: 'an interface name that is an option',
+    text: withResource('vip: { address: 192.0.2.10/24, interface: --help }'),
+    line: 6,
+    path: 'groups.db.resources[0].vip.interface',
+    detail: /“--help” is not the name of a network interface/,
+  },
+  {
+    what: 'an interface name that is too long',
+    text: withResource('vip: { address: 192.0.2.10/24, interface: abcdefghijklmnop }'),
+    line: 6,
+    detail: /at most 15 characters/,
+  },
+  {
+    what: 'an id that is another’s',
+    text: withResource('vip: 192.0.2.10/24\n  id: x')
+      .replace('  id', 'id')
+      .concat('      - vip: 192.0.2.11/24\n        id: x\n'),
+    line: 9,
+    path: 'groups.db.resources[1].id',
+    detail: /the id `x` is already that of groups\.db\.resources\[0\]/,
+    suggestion: 'x-2',
+  },
+  {
+    what: 'an OCF agent without its provider',
+    text: withResource('ocf: { agent: nginx }'),
+    line: 6,
+    column: 23,
+    path: 'groups.db.resources[0].ocf.agent',
+    detail: /provider:type, for example heartbeat:nginx/,
+  },
+  {
+    what: 'an OCF agent without braces',
+    text: withResource('ocf: "heartbeat:nginx"'),
+    line: 6,
+    detail: /must be a mapping with agent and params, not “heartbeat:nginx”/,
+  },
+  {
+    what: 'a list as parameter',
+    text: withResource('ocf: { agent: "heartbeat:nginx", params: { port: [80] } }'),
+    line: 6,
+    path: 'groups.db.resources[0].ocf.params.port',
+    detail: /not a list/,
+  },
+  {
+    what: 'a parameter without a value',
+    text: withResource('ocf:\n  agent: heartbeat:nginx\n  params:\n    port:'),
+    line: 9,
+    path: 'groups.db.resources[0].ocf.params.port',
+    detail: /not empty/,
+  },
+  {
+    what: 'a parameter name with a hyphen',
+    text: withResource('ocf: { agent: "heartbeat:nginx", params: { "a-b": 1 } }'),
+    line: 6,
+    path: 'groups.db.resources[0].ocf.params.a-b',
+    detail: /“a-b” is no name here: not a parameter name/,
+  },
+  {
+    what: 'a line break in a parameter',
+    text: withResource('ocf: { agent: "heartbeat:nginx", params: { x: "a\\nb" } }'),
+    line: 6,
+    detail: /no control characters or line breaks/,
+  },
+  {
+    what: 'a time-out of nothing',
+    text: withResource('vip: 192.0.2.10/24\ntimeouts: { start: 0s }'),
+    line: 7,
+    path: 'groups.db.resources[0].timeouts.start',
+    detail: /from 1ms to 24h, not 0s/,
+  },
+  {
+    what: 'a monitor at every turn',
+    text: withResource('vip: 192.0.2.10/24\ninterval: 5ms'),
+    line: 7,
+    path: 'groups.db.resources[0].interval',
+    detail: /from 0\.1s to 24h/,
+  },
+];
+
+const addresses: Bad[] = (
+  [
+    ['192.0.2.10', /no prefix length.*192\.0\.2\.10\/24/, '192.0.2.10/24'],
+    ['"2001:db8::10"', /no prefix length/, '2001:db8::10/64'],
+    ['192.0.2.10/33', /from 1 to 32, not “33”/],
+    ['192.0.2.10/', /from 1 to 32/],
+    ['192.0.2.10/255.255.255.0', /not “255\.255\.255\.0”/],
+    ['192.0.2.0/24', /is the network itself/],
+    ['192.0.2.255/24', /broadcast address of its subnet/],
+    ['255.255.255.255/32', /is the broadcast address/],
+    ['127.0.0.1/8', /loopback/],
+    ['"::1/128"', /loopback/],
+    ['0.0.0.0/0', /unspecified/],
+    ['224.0.0.18/24', /multicast/],
+    ['"ff02::1/64"', /multicast/],
+    ['169.254.1.1/16', /link-local/],
+    ['"fe80::1/64"', /link-local/],
+    ['"fe80::1%eth0/64"', /names a zone/],
+    ['240.0.0.1/24', /reserved range/],
+    ['"::ffff:192.0.2.10/120"', /IPv6 clothing/, '192.0.2.10/24'],
+    ['"2001:db8::/64"', /anycast/],
+    ['"2001:db8::g/64"', /not an IPv6 address/],
+    ['192.0.2/24', /four numbers/],
+    ['192.0.02.1/24', /leading zeros/],
+    ['0x7f000001/8', /not an IP address/],
+    ['www.example.org/24', /names are not looked up/],
+  ] as [string, RegExp, string?][]
+).map(([address, detail, suggestion]) => ({
+  what: `the address ${address}`,
+  text: withResource(`vip: ${address}`),
+  line: 6,
+  column: 14,
+  path: 'groups.db.resources[0].vip',
+  detail,
+  ...(suggestion === undefined ? {} : { suggestion }),
+}));
+
+for (const [title, table] of Object.entries({ syntax, fields, lease, groups, resources, addresses })) {
+  describe(`a document is refused: ${title}`, () => {
+    for (const bad of table) {
+      it(`${bad.what}, with line, reason and the nearest word`, () => {
+        const result = parseDocument(bad.text);
+        assert.ok(!result.ok, 'was accepted');
+        const [first] = result.errors.filter((error) => bad.detail.test(error.detail));
+        assert.ok(first, `no such problem in ${JSON.stringify(result.errors, null, 1)}`);
+        assert.equal(first.line, bad.line, JSON.stringify(first));
+        if (bad.column !== undefined) assert.equal(first.column, bad.column, JSON.stringify(first));
+        if (bad.path !== undefined) assert.equal(first.path, bad.path);
+        assert.equal(first.suggestion, bad.suggestion);
+      });
+    }
+  });
+}
+
+describe('a document that is right', () => {
+  it('becomes a configuration with every default filled in', () => {
+    const result = parseDocument(`cluster: shop
+nodes: [alice, bob, carol]
+groups:
+  db:
+    on: [bob, alice]
+    resources:
+      - vip: 192.0.2.10/24
+      - vip: { address: "2001:DB8:0::10/64", interface: eth0 }
+      - ocf: { agent: "heartbeat:nginx", params: { configfile: /etc/nginx/nginx.conf } }
+        timeouts: { start: 20s, stop: 1m }
+        interval: 10s
+      - ocf: { agent: "heartbeat:nginx" }
+  web:
+    resources:
+      - { id: front, vip: 192.0.2.11/24 }
+`);
+    assert.deepEqual(result, {
+      ok: true,
+      config: {
+        cluster: 'shop',
+        nodes: ['alice', 'bob', 'carol'],
+        timing: LEASE_PROFILES.default,
+        groups: {
+          db: {
+            name: 'db',
+            on: ['bob', 'alice'],
+            resources: [
+              { type: 'vip', address: '192.0.2.10/24', id: 'vip-192.0.2.10', times: {} },
+              { type: 'vip', address: '2001:db8::10/64', interface: 'eth0', id: 'vip-2001-db8--10', times: {} },
+              {
+                type: 'ocf',
+                agent: 'heartbeat:nginx',
+                params: { configfile: '/etc/nginx/nginx.conf' },
+                id: 'nginx',
+                times: { startMs: 20_000, stopMs: 60_000, monitorIntervalMs: 10_000 },
+              },
+              { type: 'ocf', agent: 'heartbeat:nginx', params: {}, id: 'nginx-2', times: {} },
+            ],
+          },
+          web: {
+            name: 'web',
+            on: ['alice', 'bob', 'carol'],
+            resources: [{ type: 'vip', address: '192.0.2.11/24', id: 'front', times: {} }],
+          },
+        },
+      },
+    });
+  });
+
+  it('keeps the digits of parameters as they were written', () => {
+    const result = parseDocument(
+      withResource('ocf: { agent: "x:y", params: { a: 0080, b: 1.10, c: 1e3, d: true, e: 0x10, f: no } }'),
+    );
+    assert.ok(result.ok);
+    const [resource] = result.config.groups.db?.resources ?? [];
+    assert.ok(resource?.type === 'ocf');
+    assert.deepEqual(resource.params, { a: '0080', b: '1.10', c: '1e3', d: 'true', e: '0x10', f: 'no' });
+  });
+
+  it('may be JSON', () => {
+    assert.ok(parseDocument('{"cluster": "shop", "nodes": ["a"], "groups": {}}').ok);
+  });
+
+  it('may hold no group yet, and name its lists by anchors', () => {
+    assert.ok(parseDocument('cluster: shop\nnodes: [a]\n').ok);
+    assert.ok(
+      parseDocument('cluster: shop\nnodes: &n [a]\ngroups: { g: { on: *n, resources: [{ vip: 192.0.2.1/31 }] } }\n').ok,
+    );
+  });
+
+  it('never gives a generated id to two resources, nor one that the writer has used', () => {
+    const result = parseDocument(
+      withResource('ocf: { agent: "a:nginx" }').concat('      - ocf: { agent: "b:_Nginx-" }\n        id: nginx\n'),
+    );
+    assert.ok(result.ok);
+    assert.deepEqual(
+      result.config.groups.db?.resources.map((resource) => resource.id),
+      ['nginx-2', 'nginx'],
+    );
+  });
+
+  it('takes every profile and a timing of its own', () => {
+    for (const profile of ['fast', 'default', 'wan'] as const) {
+      const result = parseDocument(`cluster: shop\nnodes: [a]\nlease: ${profile}\n`);
+      assert.ok(result.ok);
+      assert.deepEqual(result.config.timing, LEASE_PROFILES[profile]);
+    }
+    const own = parseDocument('cluster: shop\nnodes: [a]\nlease: { ttl: 6s, renew: 1500ms }\n');
+    assert.ok(own.ok);
+    assert.equal(own.config.timing.leaseMs, 6_000);
+  });
+});
+
+describe('a document meant to do harm', () => {
+  it('is refused when it is nested a hundred thousand levels deep', () => {
+    const result = parseDocument('['.repeat(100_000));
+    assert.equal(result.ok, false);
+    assert.ok(!result.ok && result.errors.length > 0 && result.errors.length <= 100);
+  });
+
+  it('is refused above the size limit, counted in bytes', () => {
+    const result = parseDocument(`# ${'é'.repeat(MAX_BODY_BYTES / 2)}\ncluster: shop\nnodes: [a]\n`);
+    assert.ok(!result.ok);
+    assert.match(result.errors[0]?.detail ?? '', /larger than 256 KiB/);
+  });
+
+  it('reports problems of every group at once, in the order of their lines', () => {
+    const result = parseDocument(
+      withGroups(
+        '  a: { on: [nobody], resources: [{ vip: 192.0.2.0/24 }] }\n  b: { resources: [{ vpi: x }] }\n  c: { resources: 5 }\n',
+      ),
+    );
+    assert.ok(!result.ok);
+    assert.deepEqual(
+      result.errors.map(({ line, path }) => [line, path]),
+      [
+        [4, 'groups.a.on[0]'],
+        [4, 'groups.a.resources[0].vip'],
+        [5, 'groups.b.resources[0].vpi'],
+        [6, 'groups.c.resources'],
+      ],
+    );
+  });
+});

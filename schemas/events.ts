@@ -1,0 +1,88 @@
+/** The events of a cluster: what happened, when, to whom. `events`, `why` and (later) webhooks speak of these and nothing else. */
+import * as z from 'zod';
+import { nameSchema } from './names.ts';
+
+export const eventKinds = [
+  'cluster.created',
+  'config.applied',
+  'coordinator.started',
+  'coordinator.clock-stepped',
+  'coordinator.restored',
+  'coordinator.history-confirmed',
+  'node.token-created',
+  'node.joined',
+  'node.rejoined',
+  'node.new-incarnation',
+  'node.lost',
+  'node.returned',
+  'node.standby',
+  'node.ready',
+  'node.removed',
+  'node.declared-dead',
+  'node.refuses',
+  'node.accepts',
+  'node.identity-conflict',
+  'group.granted',
+  'group.refused',
+  'group.lease-expired',
+  'group.released',
+  'group.running',
+  'group.stopped',
+  'group.failed-on-node',
+  'group.failed',
+  'group.waiting',
+  'group.cleaned-up',
+  'group.stop-requested',
+  'group.start-requested',
+  'group.move-requested',
+  'operation.finished',
+  // raised by agents
+  'agent.started',
+  'agent.lease-lost',
+  'agent.coordinator-unreachable',
+  'agent.coordinator-reachable',
+  'agent.guard-lost',
+  'agent.fuse-fired',
+  'agent.state-not-writable',
+  'agent.clock-problem',
+  'agent.events-dropped',
+  'resource.failed',
+  'resource.restarting',
+  'resource.repaired',
+  'resource.adopted',
+  'resource.stopped-without-lease',
+  'resource.stop-failed',
+] as const;
+export type EventKind = (typeof eventKinds)[number];
+
+export const eventSeverities = ['info', 'warning', 'error'] as const;
+export type EventSeverity = (typeof eventSeverities)[number];
+
+const detail = z.string().max(2_000);
+
+/** As an agent reports it. `agoMs`: how long before the report was sent it happened, on the node's own clock. */
+export const agentEventSchema = z.object({
+  id: z.string().min(1).max(64),
+  kind: z.enum(eventKinds),
+  severity: z.enum(eventSeverities),
+  agoMs: z.int().nonnegative(),
+  group: nameSchema.optional(),
+  resource: nameSchema.optional(),
+  epoch: z.int().nonnegative().optional(),
+  detail,
+});
+export type AgentEvent = z.infer<typeof agentEventSchema>;
+
+/** As it is stored and served. `seq` orders the events of a cluster; `at` is RFC 3339 UTC by the coordinator's clock. */
+export const eventSchema = z.object({
+  seq: z.int().positive(),
+  at: z.iso.datetime(),
+  kind: z.enum(eventKinds),
+  severity: z.enum(eventSeverities),
+  node: nameSchema.optional(),
+  group: nameSchema.optional(),
+  resource: nameSchema.optional(),
+  epoch: z.int().nonnegative().optional(),
+  detail,
+});
+export type ClusterEvent = z.infer<typeof eventSchema>;

@@ -1,0 +1,195 @@
+/**
+ * Every limit and every time of Holdfast, in one place, with the relations between them checked.
+ *
+ * The safety of a lease is arithmetic: the owner must be down before anyone else may be told to start. The letters
+ * (L, S, W, δ, M, g, ρ) and the inequalities I1–I6 are those of the lease protocol; docs/safety.md explains them to operators.
+ * All times are milliseconds unless the name says otherwise.
+ */
+
+/** Wire protocol between agent and coordinator. Same major, minor at most one apart: served. Anything else: refused. */
+export const PROTOCOL_MAJOR = 1;
+export const PROTOCOL_MINOR = 0;
+
+/** ρ: the largest rate error of any clock that the protocol tolerates (1 ms per second). */
+export const CLOCK_RATE_ERROR = 1e-3;
+
+/** W of the guard: how late it may be scheduled, real-time priority and locked memory assumed. Measured below 5 ms; the rest is margin. */
+export const GUARD_LATENESS_MS = 150;
+
+/** A stored alarm of the coordinator is never set more often than this (one alarm set is one row written). */
+export const BACKSTOP_ALARM_MS = 30_000;
+/** How long the first renewal of a tick waits for those of the other live nodes, so that one row serves them all. */
+export const RENEWAL_GATHER_MS = 40;
+/** A long poll is answered after this time at the latest (the platform ends an incoming request after 30 s). */
+export const LONG_POLL_MS = 25_000;
+
+export const MAX_NODES = 16;
+export const MAX_GROUPS = 200;
+export const MAX_RESOURCES_PER_GROUP = 32;
+export const MAX_NAME_LENGTH = 63;
+export const MAX_PARAMETERS = 64;
+export const MAX_VALUE_LENGTH = 1024;
+/** Configuration document and every other request body of the API, bytes. */
+export const MAX_BODY_BYTES = 256 * 1024;
+/** One message of an agent, bytes. */
+export const MAX_AGENT_MESSAGE_BYTES = 128 * 1024;
+/** Output kept of one resource operation, bytes (the end of it is kept: the reason stands last). */
+export const MAX_OUTPUT_BYTES = 4096;
+/** Events that an agent queues while it cannot report; the oldest are dropped first and the drop is itself reported. */
+export const MAX_QUEUED_EVENTS = 500;
+export const MAX_EVENTS_PER_REPORT = 50;
+/** Rows kept per cluster; the oldest go first. */
+export const MAX_STORED_EVENTS = 10_000;
+export const MAX_STORED_DECISIONS = 1_000;
+export const MAX_STORED_REVISIONS = 100;
+export const MAX_STORED_OPERATIONS = 500;
+export const MAX_EVENTS_PER_PAGE = 500;
+
+export const JOIN_TOKEN_DEFAULT_TTL_MS = 30 * 60_000;
+export const JOIN_TOKEN_MAX_TTL_MS = 24 * 3_600_000;
+
+/** Failure policy: a resource that fails this often within the window is given up on this node. */
+export const FAILURE_COUNT = 3;
+export const FAILURE_WINDOW_MS = 10 * 60_000;
+/** Wait before restart number n of a resource in place: doubles from the first to the last. */
+export const RESTART_BACKOFF_FIRST_MS = 250;
+export const RESTART_BACKOFF_LAST_MS = 5_000;
+
+/** Address announcements after an acquire (offsets from it), then at the interval for as long as the address is owned. */
+export const ANNOUNCE_AFTER_MS: readonly number[] = [0, 200, 1_000, 2_000, 5_000];
+export const ANNOUNCE_EVERY_MS = 45_000;
+/** How long an address conflict probe listens for an answer. */
+export const CONFLICT_PROBE_MS = 200;
+
+/** The times of one cluster's leases. Every host measures them on its own CLOCK_BOOTTIME. */
+export interface LeaseTiming {
+  /** L: how long a lease lasts, counted by the owner from the moment it sent the request. */
+  readonly leaseMs: number;
+  /** Pause between renewals. */
+  readonly renewMs: number;
+  /** A renewal without an answer is repeated after this time … */
+  readonly retryMs: number;
+  /** … this many times without the lease coming to harm (k). */
+  readonly retries: number;
+  /** S: the forced stop begins this long before the deadline. */
+  readonly stopMs: number;
+  /** W: how late the fuse may act. */
+  readonly fuseMs: number;
+  /** δ: what the forced release itself takes, plus the pause between pets. */
+  readonly resetMs: number;
+  /** M: margin of the coordinator's wait. */
+  readonly coordinatorMarginMs: number;
+  /** g: margin of a promise. */
+  readonly promiseMarginMs: number;
+  /** T_C (I3): the coordinator grants no sooner after the last renewal. */
+  readonly takeoverMs: number;
+  /** T_P (I4): length of a promise, and the quarantine of a new incarnation. */
+  readonly promiseMs: number;
+}
+
+type TimingInput = Omit<LeaseTiming, 'takeoverMs' | 'promiseMs'>;
+
+/** I3: how long the coordinator waits for a lease of this length; also what its owner may believe to be valid at most. */
+export function takeoverWaitMs(leaseMs: number, marginMs: number): number {
+  return Math.ceil((leaseMs * (1 + CLOCK_RATE_ERROR)) / (1 - CLOCK_RATE_ERROR) + marginMs);
+}
+
+function complete(input: TimingInput): LeaseTiming {
+  return {
+    ...input,
+    takeoverMs: takeoverWaitMs(input.leaseMs, input.coordinatorMarginMs),
+    promiseMs: takeoverWaitMs(input.leaseMs, input.promiseMarginMs),
+  };
+}
+
+export const LEASE_PROFILES = {
+  default: complete({
+    leaseMs: 4_000,
+    renewMs: 1_000,
+    retryMs: 500,
+    retries: 2,
+    stopMs: 1_500,
+    fuseMs: GUARD_LATENESS_MS,
+    resetMs: 200,
+    coordinatorMarginMs: 150,
+    promiseMarginMs: 50,
+  }),
+  fast: complete({
+    leaseMs: 1_800,
+    renewMs: 350,
+    retryMs: 250,
+    retries: 2,
+    stopMs: 600,
+    fuseMs: GUARD_LATENESS_MS,
+    resetMs: 50,
+    coordinatorMarginMs: 100,
+    promiseMarginMs: 50,
+  }),
+  wan: complete({
+    leaseMs: 15_000,
+    renewMs: 3_000,
+    retryMs: 2_000,
+    retries: 2,
+    stopMs: 5_000,
+    fuseMs: GUARD_LATENESS_MS,
+    resetMs: 500,
+    coordinatorMarginMs: 1_000,
+    promiseMarginMs: 100,
+  }),
+} as const satisfies Record<string, LeaseTiming>;
+
+export type LeaseProfile = keyof typeof LEASE_PROFILES;
+
+export const MIN_LEASE_MS = 1_500;
+export const MAX_LEASE_MS = 120_000;
+export const MIN_RENEW_MS = 250;
+
+/**
+ * The timing of `lease: {ttl, renew}`. The stop budget and the margins scale with the lease as they do between the profiles.
+ * @returns the timing; pass it to {@link timingProblem} before use.
+ */
+export function customTiming(leaseMs: number, renewMs: number): LeaseTiming {
+  return complete({
+    leaseMs,
+    renewMs,
+    retryMs: Math.round(renewMs / 2),
+    retries: 2,
+    stopMs: Math.round(leaseMs * 0.35),
+    fuseMs: GUARD_LATENESS_MS,
+    resetMs: leaseMs < 3_000 ? 50 : leaseMs < 10_000 ? 200 : 500,
+    coordinatorMarginMs: Math.max(100, Math.round(leaseMs * 0.04)),
+    promiseMarginMs: 50,
+  });
+}
+
+/** @returns why the timing breaks the protocol, with the sum written out and a profile that would fit; undefined if it holds. */
+export function timingProblem(t: LeaseTiming): string | undefined {
+  if (t.leaseMs < MIN_LEASE_MS || t.leaseMs > MAX_LEASE_MS)
+    return `ttl ${t.leaseMs} ms is outside ${MIN_LEASE_MS}..${MAX_LEASE_MS} ms; the profiles are fast (1.8 s), default (4 s) and wan (15 s)`;
+  if (t.renewMs < MIN_RENEW_MS)
+    return `renew ${t.renewMs} ms is below ${MIN_RENEW_MS} ms; use the profile fast (350 ms)`;
+  const needed = t.renewMs + t.retries * t.retryMs + t.stopMs;
+  if (needed > t.leaseMs)
+    return `renew ${t.renewMs} + ${t.retries} retries × ${t.retryMs} + stop ${t.stopMs} = ${needed} ms does not fit into ttl ${t.leaseMs} ms (I1); raise ttl, lower renew, or use the profile ${t.leaseMs < 3_000 ? 'fast' : t.leaseMs < 10_000 ? 'default' : 'wan'}`;
+  if (t.fuseMs + t.resetMs > t.stopMs)
+    return `fuse ${t.fuseMs} + reset ${t.resetMs} ms exceeds the stop budget ${t.stopMs} ms (I2); raise ttl or use the profile default`;
+  return undefined;
+}
+
+for (const [name, timing] of Object.entries(LEASE_PROFILES)) {
+  const problem = timingProblem(timing);
+  if (problem !== undefined) throw new Error(`lease profile ${name}: ${problem}`);
+}
+
+/** When the guard acts on its own, relative to a deadline (I2): a pet is only worth something before this instant. */
+export function fuseInstant(deadlineMs: number, t: LeaseTiming): number {
+  return deadlineMs - t.fuseMs - t.resetMs;
+}
+
+/** Steps of the agent's clock (CLOCK_BOOTTIME as /proc/uptime shows it). */
+export const CLOCK_GRANULARITY_MS = 10;
+
+/** I6: what must remain of a lease when an activation is decided. */
+export function activationReserveMs(t: LeaseTiming): number {
+  return t.stopMs + t.fuseMs + t.resetMs;
+}

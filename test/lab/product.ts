@@ -1,0 +1,153 @@
+/** Runs the product in a laboratory: coordinator on the arbiter, agents on the hosts, the command line on the arbiter. */
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Finished } from './command.ts';
+import type { Host } from './host.ts';
+import type { Lab } from './lab.ts';
+import { repoRoot } from './paths.ts';
+import type { Unit } from './unit.ts';
+import { until } from './until.ts';
+
+export interface ProductOptions {
+  /** The executable; <repository>/dist/holdfast when left out. Hosts see the repository, but not the machine's /tmp, /run, /srv, /root. */
+  binary?: string;
+  /** Name of the cluster; `lab` when left out. */
+  cluster?: string;
+}
+
+export interface AllowOptions {
+  /** Values of `holdfast join --allow`, for instance `service=mariadb.service`. */
+  allow?: readonly string[];
+}
+
+export interface AgentOptions {
+  /** More arguments of `holdfast agent`. */
+  args?: readonly string[];
+  /** `always` when left out, as the packaged unit has it. */
+  restart?: 'always' | 'no';
+}
+
+const dataDir = '/srv/coordinator';
+const stateDir = '/var/lib/holdfast';
+
+export class Product {
+  readonly binary: string;
+  readonly cluster: string;
+  readonly url: string;
+  /** The coordinator's data directory, as the arbiter sees it. */
+  readonly dataDir = dataDir;
+  readonly #lab: Lab;
+  readonly #coordinator: Unit;
+  readonly #agents = new Map<string, Unit>();
+
+  private constructor(lab: Lab, options: ProductOptions) {
+    const listen = `${lab.arbiter.address('uplink')}:8443`;
+    this.#lab = lab;
+    this.binary = options.binary ?? join(repoRoot, 'dist/holdfast');
+    this.cluster = options.cluster ?? 'lab';
+    this.url = `http://${listen}`;
+    this.#coordinator = lab.arbiter.unit(
+      'holdfast-coordinator',
+      [this.binary, 'serve', '--listen', listen, '--data', dataDir],
+      {
+        restart: 'no',
+      },
+    );
+  }
+
+  /** Throws if the product has not been built. */
+  static async create(lab: Lab, options: ProductOptions = {}): Promise<Product> {
+    const product = new Product(lab, options);
+    if ((await stat(product.binary).catch(() => undefined)) === undefined) {
+      throw new Error(`${product.binary} is missing: run "npm run build" first`);
+    }
+    return product;
+  }
+
+  /** The coordinator's unit, for tests that stop, kill or freeze it. */
+  get coordinator(): Unit {
+    return this.#coordinator;
+  }
+
+  /** Starts the coordinator and waits for the line that says it is ready. */
+  async startCoordinator(deadlineMs = 15_000): Promise<void> {
+    const log = this.#coordinator.logFile ?? '';
+    const before = (await stat(log).catch(() => undefined))?.size ?? 0;
+    await this.#coordinator.start();
+    const said = async () => (await readFile(log)).subarray(before).toString();
+    await until(async () => (await said()).includes('\n') || this.#coordinator.process === undefined, {
+      deadlineMs,
+      what: `the coordinator's ready line (its output: ${log})`,
+    });
+    if (this.#coordinator.process === undefined) throw new Error(`the coordinator ended: ${await said()}`);
+  }
+
+  /** Ends the coordinator in order, or with SIGKILL. Its data stays. */
+  async stopCoordinator(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
+    await this.#coordinator.stop(signal);
+  }
+
+  async restartCoordinator(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
+    await this.stopCoordinator(signal);
+    await this.startCoordinator();
+  }
+
+  /** Runs `holdfast ARGS` on the arbiter, as the cluster's administrator. */
+  async cli(args: readonly string[], options: { input?: string; deadlineMs?: number } = {}): Promise<Finished> {
+    const env = {
+      HOLDFAST_URL: this.url,
+      HOLDFAST_CLUSTER: this.cluster,
+      HOLDFAST_TOKEN_FILE: `${dataDir}/admin.token`,
+      NO_COLOR: '1',
+    };
+    return await this.#lab.arbiter.exec([this.binary, ...args], { env, ...options });
+  }
+
+  /** As `cli`, but anything other than exit code 0 throws, with what the command said. Returns its standard output. */
+  async mustCli(args: readonly string[], options: { input?: string; deadlineMs?: number } = {}): Promise<string> {
+    const done = await this.cli(args, options);
+    if (done.code !== 0)
+      throw new Error(`holdfast ${args.join(' ')} failed (${done.signal ?? done.code}): ${done.stderr.trim()}`);
+    return done.stdout;
+  }
+
+  async createCluster(): Promise<void> {
+    await this.mustCli(['cluster', 'create', this.cluster]);
+  }
+
+  /** Applies a configuration document, given as text. */
+  async apply(document: string): Promise<void> {
+    const file = '/srv/document.yaml';
+    await this.#lab.arbiter.writeFile(file, document);
+    await this.mustCli(['apply', file, '--yes']);
+  }
+
+  /** Makes a host a node: a one-time token from the coordinator, then `holdfast join` on the host. */
+  async enrol(host: Host, options: AllowOptions = {}): Promise<void> {
+    const token = await this.mustCli(['node', 'token', 'create', '--node', host.name]);
+    const file = '/run/holdfast-join-token';
+    await host.writeFile(file, token, 0o600);
+    const allow = (options.allow ?? []).flatMap((value) => ['--allow', value]);
+    const own = ['--name', host.name, '--lan-address', host.address('lan'), '--state-dir', stateDir];
+    const env = { HOLDFAST_CLUSTER: this.cluster };
+    await host.mustExec([this.binary, 'join', this.url, '--token-file', file, ...own, ...allow], { env });
+  }
+
+  /** Starts `holdfast agent` as a unit that also starts at every boot. Resolves when its process exists. */
+  async startAgent(host: Host, options: AgentOptions = {}): Promise<Unit> {
+    const argv = [this.binary, 'agent', '--state-dir', stateDir, ...(options.args ?? [])];
+    const unit =
+      this.#agents.get(host.name) ??
+      host.unit('holdfast-agent', argv, { restart: options.restart ?? 'always', enabled: true });
+    this.#agents.set(host.name, unit);
+    await unit.start();
+    return unit;
+  }
+
+  /** The agent's unit of a host. Throws if it was never started. */
+  agent(host: Host): Unit {
+    const unit = this.#agents.get(host.name);
+    if (unit === undefined) throw new Error(`no agent was ever started on ${host.name}`);
+    return unit;
+  }
+}

@@ -1,0 +1,42 @@
+/** Small pure helpers over the state: every change makes a new record and leaves the old one as it was. */
+import type { ClusterState, Durable, GroupRecord, Lease, NodeLive, NodeRecord, Renewal, Volatile } from './state.ts';
+
+export function withDurable(state: ClusterState, change: Partial<Durable>): ClusterState {
+  return { ...state, durable: { ...state.durable, ...change } };
+}
+
+export function withVolatile(state: ClusterState, change: Partial<Volatile>): ClusterState {
+  return { ...state, volatile: { ...state.volatile, ...change } };
+}
+
+export function withGroup(state: ClusterState, group: GroupRecord): ClusterState {
+  return withDurable(state, { groups: { ...state.durable.groups, [group.name]: group } });
+}
+
+export function withLease(state: ClusterState, group: GroupRecord, change: Partial<Lease>): ClusterState {
+  if (group.lease === null) return state;
+  return withGroup(state, { ...group, lease: { ...group.lease, ...change } });
+}
+
+export function withNode(state: ClusterState, node: NodeRecord): ClusterState {
+  return withDurable(state, { nodes: { ...state.durable.nodes, [node.name]: node } });
+}
+
+export function withLive(state: ClusterState, name: string, live: NodeLive): ClusterState {
+  return withVolatile(state, { nodes: { ...state.volatile.nodes, [name]: live } });
+}
+
+export function withRenewal(state: ClusterState, group: string, renewal: Renewal): ClusterState {
+  return withVolatile(state, { renewals: { ...state.volatile.renewals, [group]: renewal } });
+}
+
+export function withoutKeys<T>(
+  record: Readonly<Record<string, T>>,
+  keys: readonly string[],
+): Readonly<Record<string, T>> {
+  return Object.fromEntries(Object.entries(record).filter(([key]) => !keys.includes(key)));
+}
+
+export function iso(ms: number): string {
+  return new Date(ms).toISOString();
+}

@@ -1,0 +1,68 @@
+/** The answer to a report: the verdicts on it, and what the node must know of everything else. */
+import { PROTOCOL_MAJOR, PROTOCOL_MINOR } from '../../schemas/limits.ts';
+import type { NodeConfig, Observation, Reply, Report } from '../../schemas/wire.ts';
+import { freeAtOnce, takeoverMs, timingOf, waitOrigin } from './lease.ts';
+import { chosen, rank } from './placement.ts';
+import type { ClusterState, GroupRecord, Verdicts } from './state.ts';
+
+/** Built after the commit that the report was gathered into, so that every node learns of the same renewals. */
+export function buildReply(state: ClusterState, report: Report, verdicts: Verdicts, now: number): Reply {
+  const reply: Reply = {
+    type: 'reply',
+    version: [PROTOCOL_MAJOR, PROTOCOL_MINOR],
+    id: report.id,
+    history: state.durable.history,
+    instance: state.volatile.instance,
+    renewInMs: nextRenewalMs(timingOf(state).renewMs, now),
+    leases: [...verdicts.leases],
+    grants: [...verdicts.grants],
+    refused: [...verdicts.refused],
+    observed: [],
+  };
+  if (verdicts.problem !== undefined) return { ...reply, problem: verdicts.problem };
+  reply.observed = observations(state, report, now);
+  if (report.revision !== state.durable.revision) reply.config = configFor(state, report.node);
+  return reply;
+}
+
+/** All nodes are asked to report at the same multiple of the renewal interval, so that one row serves them all. */
+function nextRenewalMs(renewMs: number, now: number): number {
+  const wait = renewMs - (now % renewMs);
+  return wait < renewMs / 4 ? wait + renewMs : wait;
+}
+
+function configFor(state: ClusterState, node: string): NodeConfig {
+  const groups = Object.values(state.durable.config?.groups ?? {}).filter((group) => group.on.includes(node));
+  return {
+    revision: state.durable.revision,
+    timing: timingOf(state),
+    groups: groups.map((group) => ({ name: group.name, on: [...group.on], resources: [...group.resources] })),
+  };
+}
+
+function observations(state: ClusterState, report: Report, now: number): Observation[] {
+  const renewed = new Set(report.leases.map((lease) => lease.group));
+  const seen: Observation[] = [];
+  for (const config of Object.values(state.durable.config?.groups ?? {})) {
+    const group = state.durable.groups[config.name];
+    if (group === undefined || !config.on.includes(report.node) || renewed.has(config.name)) continue;
+    const origin = waitOrigin(group.lease, state.volatile.renewals[config.name]);
+    seen.push({
+      group: config.name,
+      renewal: origin?.id ?? null,
+      claim: mayClaim(state, group, report, now),
+      waitMs: group.lease === null ? 0 : takeoverMs(group.lease, timingOf(state)),
+    });
+  }
+  return seen;
+}
+
+function mayClaim(state: ClusterState, group: GroupRecord, report: Report, now: number): Observation['claim'] {
+  if (group.desired === 'stopped' || state.durable.restored !== null) return 'never';
+  const { lease } = group;
+  const own =
+    lease !== null && !lease.released && lease.owner === report.node && lease.incarnation === report.incarnation;
+  if (own) return lease.provenDeadAt === null && chosen(rank(state, group, now)) === report.node ? 'now' : 'never';
+  if (chosen(rank(state, group, now, { exceptOwner: true })) !== report.node) return 'never';
+  return freeAtOnce(lease, timingOf(state)) ? 'now' : 'after';
+}

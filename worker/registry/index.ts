@@ -1,0 +1,1 @@
+export { type Registered, Registry } from './object.ts';

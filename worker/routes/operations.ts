@@ -1,0 +1,16 @@
+import type { Operation } from '../../schemas/api.ts';
+import { clusterOf, type Handlers, pathPart, type RequestContext } from './context.ts';
+import { unwrap } from './problem.ts';
+import { waitFrom } from './wait.ts';
+
+export const operations = {
+  'GET /v1/clusters/:cluster/operations/:operation': async (c) => {
+    return c.json(unwrap(await clusterOf(c).operation(pathPart(c, 'operation'), waitFrom(c))));
+  },
+} satisfies Handlers<'GET /v1/clusters/:cluster/operations/:operation'>;
+
+/** The answer to an action that takes time: accepted, and where to look how it fares. */
+export function started(c: RequestContext, operation: Operation): Response {
+  const cluster = pathPart(c, 'cluster');
+  return c.json(operation, 202, { location: `/v1/clusters/${cluster}/operations/${operation.id}` });
+}
