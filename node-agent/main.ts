@@ -2,7 +2,6 @@
  * The `holdfast` executable: agent, command line and coordinator host in one. What is not needed is not loaded: `--version` loads
  * nothing, the agent does not load the command line.
  */
-import { agentOptions, startAgent } from './cli/agent.ts';
 import { CliError, errorText } from './cli/exit.ts';
 import { VERSION } from './version.ts';
 
@@ -12,8 +11,11 @@ async function main(args: readonly string[]): Promise<number> {
     process.stdout.write(`${VERSION}\n`);
     return 0;
   }
-  const agent = first === 'agent' ? agentOptions(rest) : undefined;
-  if (agent !== undefined) return await startAgent(agent);
+  if (first === 'agent') {
+    const { agentOptions, startAgent } = await import('./cli/agent.ts');
+    const options = agentOptions(rest);
+    if (options !== undefined) return await startAgent(options);
+  }
   const [{ run }, { processIo }] = await Promise.all([import('./cli/program.ts'), import('./cli/io.ts')]);
   return await run(args, processIo());
 }

@@ -83,7 +83,16 @@ export function joinText(cluster: string, node: string, publicKey: string, token
   return ['holdfast-join-v1', cluster, node, publicKey, token].join('\n');
 }
 
-export const groupStates = ['running', 'degraded', 'starting', 'stopping', 'moving', 'waiting', 'stopped', 'failed'] as const;
+export const groupStates = [
+  'running',
+  'degraded',
+  'starting',
+  'stopping',
+  'moving',
+  'waiting',
+  'stopped',
+  'failed',
+] as const;
 export type GroupState = (typeof groupStates)[number];
 export const nodeStates = ['ready', 'standby', 'lost', 'removed'] as const;
 export type NodeState = (typeof nodeStates)[number];

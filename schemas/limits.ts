@@ -20,6 +20,8 @@ export const GUARD_LATENESS_MS = 150;
 export const BACKSTOP_ALARM_MS = 30_000;
 /** How long the first renewal of a tick waits for those of the other live nodes, so that one row serves them all. */
 export const RENEWAL_GATHER_MS = 40;
+/** How long a report repeated within a tick waits for others that are repeated: short, since its sender is in a hurry. */
+export const RETRY_GATHER_MS = 2;
 /** A long poll is answered after this time at the latest (the platform ends an incoming request after 30 s). */
 export const LONG_POLL_MS = 25_000;
 

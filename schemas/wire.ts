@@ -2,8 +2,8 @@
  * What an agent and the coordinator say to each other: one report up, one reply down, the same over the WebSocket and over
  * HTTP. Desired states, grants and epochs; never a command line, a script or a path to execute.
  *
- * The agent asks, the coordinator answers. The only thing the coordinator sends unasked is a nudge, which carries nothing:
- * it makes the agent report at once.
+ * The agent asks, the coordinator answers. What the coordinator sends unasked carries no right and no order: a nudge makes the
+ * agent report at once, `renewals` tells which renewals are the newest.
  */
 import * as z from 'zod';
 import { declarationSchema } from './config.ts';
@@ -36,6 +36,8 @@ export const resourceReportSchema = z.object({
   id: nameSchema,
   state: z.enum(resourceStates),
   reason: text.optional(),
+  /** How long its last start took, on the node's own clock. */
+  startMs: durationMs.optional(),
 });
 export type ResourceReport = z.infer<typeof resourceReportSchema>;
 
@@ -213,7 +215,18 @@ export type Reply = z.infer<typeof replySchema>;
 
 export const nudgeSchema = z.object({ type: z.literal('nudge') });
 export type Nudge = z.infer<typeof nudgeSchema>;
-export const downMessageSchema = z.discriminatedUnion('type', [replySchema, nudgeSchema]);
+
+/**
+ * The newest renewals, for nodes that had no part in the commit that recorded them: they start their wait (C2) at once instead of at
+ * their own next report. Carries no right: a claim still names the renewal, and the coordinator compares.
+ */
+export const renewalsSchema = z.object({
+  type: z.literal('renewals'),
+  renewals: z.array(z.object({ group: nameSchema, renewal: identifier })).max(MAX_GROUPS),
+});
+export type Renewals = z.infer<typeof renewalsSchema>;
+
+export const downMessageSchema = z.discriminatedUnion('type', [replySchema, nudgeSchema, renewalsSchema]);
 export type DownMessage = z.infer<typeof downMessageSchema>;
 
 /**

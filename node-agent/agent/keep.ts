@@ -10,7 +10,7 @@
  * Room for promises (O2, P1, P4): `Held.voters` is kept and written to the guard; deadlines come from `extend` alone.
  */
 import { activationReserveMs, CLOCK_GRANULARITY_MS, fuseInstant, type LeaseTiming } from '../../schemas/limits.ts';
-import type { Claim, Grant, NodeConfig, Release, Reply, Report } from '../../schemas/wire.ts';
+import type { Claim, Grant, NodeConfig, Release, Renewals, Reply, Report } from '../../schemas/wire.ts';
 
 export interface Held {
   readonly epoch: number;
@@ -70,6 +70,8 @@ export type KeepEvent =
   /** Something the coordinator should hear of at once. */
   | { readonly type: 'news' }
   | { readonly type: 'reply'; readonly reply: Reply }
+  /** Newer renewals of other owners, told unasked. */
+  | { readonly type: 'renewals'; readonly renewals: Renewals['renewals'] }
   | { readonly type: 'claimable'; readonly groups: ReadonlySet<string> }
   /** Everything of the group is down. `failure`: the runner gave it up. */
   | { readonly type: 'stopped'; readonly group: string; readonly failure?: Release['failure'] }
@@ -124,6 +126,8 @@ export function keep(state: KeepState, event: KeepEvent, nowMs: number): KeepOut
       return nothing({ ...state, nextReportMs: Math.min(state.nextReportMs, nowMs) });
     case 'reply':
       return onReply(state, event.reply, nowMs);
+    case 'renewals':
+      return nothing(onRenewals(state, event.renewals, nowMs));
     case 'claimable':
       return nothing({
         ...state,
@@ -405,6 +409,17 @@ function observe(state: KeepState, reply: Reply, nowMs: number): KeepState {
     ([group]) => state.observed[group]?.claim !== 'now' && !reply.refused.some((refusal) => refusal.group === group),
   );
   return fresh ? { ...next, nextReportMs: nowMs } : next;
+}
+
+/** The wait for a lease starts anew with each renewal of its owner, on this node's clock from when it hears of it. */
+function onRenewals(state: KeepState, renewals: Renewals['renewals'], nowMs: number): KeepState {
+  const observed = { ...state.observed };
+  for (const { group, renewal } of renewals) {
+    const known = observed[group];
+    if (known === undefined || known.renewal === renewal) continue;
+    observed[group] = { ...known, renewal, sinceMs: nowMs + CLOCK_GRANULARITY_MS };
+  }
+  return { ...state, observed };
 }
 
 function acknowledge(

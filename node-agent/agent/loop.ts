@@ -64,6 +64,7 @@ export class AgentLoop {
   #told = new Map<string, Told>();
   #ackedGroups = new Map<string, string>();
   #ackedRefusals: string | undefined;
+  readonly #stuck = new Map<string, string>();
   #lastProblem = '';
   #ending: AgentEnd | undefined;
   readonly #ended = Promise.withResolvers<AgentEnd>();
@@ -83,6 +84,7 @@ export class AgentLoop {
       log: options.log,
       onReply: (reply) => this.#onReply(reply),
       onNudge: () => this.#decide({ type: 'nudge' }),
+      onRenewals: (renewals) => this.#decide({ type: 'renewals', renewals }),
     });
   }
 
@@ -205,7 +207,10 @@ export class AgentLoop {
         );
         continue;
       }
-      if (held.phase === 'active') runner.up(held.epoch);
+      const [refusal] = this.#refusals.get(group) ?? [];
+      if (refusal !== undefined)
+        runner.giveUp({ resource: refusal.resource, severity: 'hard', reason: refusal.reason });
+      else if (held.phase === 'active') runner.up(held.epoch);
       else runner.down('forced');
     }
     for (const group of this.#groups.values()) group.begin();
@@ -267,7 +272,7 @@ export class AgentLoop {
       .filter((group) => this.#keep.held[group.name] !== undefined)
       .map((group) => group.report())
       .filter((report) => this.#ackedGroups.get(report.group) !== signature(report));
-    const refusals = [...this.#refusals.values()].flat();
+    const refusals = this.#allRefusals();
     const refusalsText = JSON.stringify(refusals);
     const tellRefusals = this.#ackedRefusals !== refusalsText;
     const events = this.#journal.next();
@@ -488,15 +493,13 @@ export class AgentLoop {
         log: this.#options.log,
         onNews: (news) => this.#onNews(name, news),
         onDown: (failure) => {
+          this.#stuck.delete(name);
           if (this.#keep.held[name] !== undefined)
             this.#decide({ type: 'stopped', group: name, ...(failure === undefined ? {} : { failure }) });
           this.#reconsider();
           if (this.#ending !== undefined) this.#endWhenDown();
         },
-        onStuck: (reason) => {
-          this.#options.log.warn(`${name}: cannot be stopped: ${reason}; the fuse will end it`);
-          this.#decide({ type: 'stuck', group: name });
-        },
+        onStuck: (reason) => this.#onStuck(name, reason),
         onChange: () => this.#onGroupChange(name),
       },
       planned,
@@ -534,6 +537,28 @@ export class AgentLoop {
     this.#options.log[news.severity === 'info' ? 'info' : 'warn'](`${group}: ${news.resource}: ${news.detail}`);
     this.#journal.add({ ...news, group, epoch: this.#keep.held[group]?.epoch ?? 0 });
     this.#decide({ type: 'news' });
+  }
+
+  /** Under a lease the fuse will end it. Without one, the node may not take the group, and says why. */
+  #onStuck(name: string, reason: string): void {
+    if (this.#stuck.get(name) !== reason) {
+      this.#options.log.warn(`${name}: cannot be stopped: ${reason}`);
+      this.#stuck.set(name, reason);
+    }
+    this.#decide({ type: 'stuck', group: name });
+    this.#decide({ type: 'news' });
+  }
+
+  /** What this node will not do: by its policy, by what is installed, and because something of it cannot be stopped here. */
+  #allRefusals(): Refusal[] {
+    const stuck = [...this.#stuck]
+      .filter(([group]) => this.#keep.held[group] === undefined)
+      .map(([group, reason]) => ({
+        group,
+        resource: group,
+        reason: `runs here without a lease and cannot be stopped: ${reason}`.slice(0, 1_900),
+      }));
+    return [...this.#refusals.values()].flat().concat(stuck);
   }
 
   #onGroupChange(name: string): void {

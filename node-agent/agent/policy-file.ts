@@ -2,7 +2,8 @@ import { constants } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, type YAMLMap } from 'yaml';
-import { isParameterName, nearest, parseAgentName } from '../resources/index.ts';
+import { nearest } from '../../schemas/names.ts';
+import { isParameterName, parseAgentName } from '../resources/index.ts';
 import { errnoOf } from '../system/index.ts';
 import {
   directoryEntryProblem,

@@ -1,4 +1,5 @@
-import { isParameterName, nearest, parseAgentName, type ResourceDeclaration } from '../resources/index.ts';
+import { nearest } from '../../schemas/names.ts';
+import { isParameterName, parseAgentName, type ResourceDeclaration } from '../resources/index.ts';
 import { entryProblem, LISTS, type ListName, PolicyError, type PolicyRules, parsePolicy } from './policy-file.ts';
 import { networkOf, parseNetwork, patternProblem, unitName } from './policy-rules.ts';
 

@@ -21,7 +21,7 @@ export type ResourceState =
   | { readonly is: 'stopped' }
   /** Failed and stopped; starts again at `untilMs`. */
   | { readonly is: 'waiting'; readonly untilMs: number }
-  | { readonly is: 'starting' }
+  | { readonly is: 'starting'; readonly sinceMs: number }
   | { readonly is: 'running'; readonly checkAtMs: number }
   | { readonly is: 'checking' }
   | { readonly is: 'repairing' }
@@ -45,6 +45,8 @@ export interface RunResource extends Declared {
   /** When it failed, within the window. */
   readonly failuresMs: readonly number[];
   readonly reason: string | undefined;
+  /** How long its last start took. */
+  readonly startMs: number | undefined;
 }
 
 export type GiveUp = NonNullable<Release['failure']>;
@@ -131,6 +133,7 @@ const undiscovered = (declared: Declared): RunResource => ({
   state: { is: 'unknown' },
   failuresMs: [],
   reason: undefined,
+  startMs: undefined,
 });
 
 export function run(before: RunState, event: RunEvent, nowMs: number): RunOutcome {
@@ -183,6 +186,7 @@ function resourceReport(resource: RunResource): ResourceReport {
     id: resource.id,
     state: shownState(resource.state),
     ...(resource.reason === undefined ? {} : { reason: resource.reason }),
+    ...(resource.startMs === undefined ? {} : { startMs: resource.startMs }),
   };
 }
 
@@ -321,7 +325,9 @@ function onStarted(state: RunState, resource: RunResource, outcome: Outcome, now
   if (resource.state.is !== 'starting') return { state, effects: [] };
   if (!outcome.ok) return failed(state, resource, outcome.severity, `start: ${outcome.reason}`, outcome.output, nowMs);
   const checkAtMs = nowMs + resource.times.monitorIntervalMs;
-  return { state: set(state, resource.key, { state: { is: 'running', checkAtMs }, reason: undefined }), effects: [] };
+  const startMs = nowMs - resource.state.sinceMs;
+  const change: Partial<RunResource> = { state: { is: 'running', checkAtMs }, reason: undefined, startMs };
+  return { state: set(state, resource.key, change), effects: [] };
 }
 
 function onRepaired(state: RunState, resource: RunResource, outcome: Outcome, nowMs: number): RunOutcome {
@@ -472,7 +478,7 @@ function climb(before: RunState, nowMs: number): RunOutcome {
     const ready = before.every(({ state: other }) => shownState(other) === 'running');
     if (!ready) break;
     if (is.is === 'stopped' || (is.is === 'waiting' && nowMs >= is.untilMs)) {
-      state = set(state, resource.key, { state: { is: 'starting' } });
+      state = set(state, resource.key, { state: { is: 'starting', sinceMs: nowMs } });
       effects.push({ kind: 'start', key: resource.key, timeoutMs: resource.times.startMs });
     }
     break;

@@ -7,7 +7,14 @@
 import { Agent as HttpAgent, request as httpRequest, type RequestOptions } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { LONG_POLL_MS, MAX_AGENT_MESSAGE_BYTES } from '../../schemas/limits.ts';
-import { downMessageSchema, type Reply, type Report, replySchema, SIGNATURE_HEADERS } from '../../schemas/wire.ts';
+import {
+  downMessageSchema,
+  type Renewals,
+  type Reply,
+  type Report,
+  replySchema,
+  SIGNATURE_HEADERS,
+} from '../../schemas/wire.ts';
 import type { Log } from '../system/index.ts';
 import { TextWebSocket, UpgradeRefused } from '../system/websocket.ts';
 import { type Identity, signRequest } from './identity.ts';
@@ -23,6 +30,7 @@ export interface TransportOptions {
   readonly log: Log;
   readonly onReply: (reply: Reply) => void;
   readonly onNudge: () => void;
+  readonly onRenewals: (renewals: Renewals['renewals']) => void;
 }
 
 interface HttpAnswer {
@@ -42,7 +50,7 @@ export class Transport {
   #polling = false;
   #nonce: string | undefined;
   #closed = false;
-  #lastProblem = '';
+  readonly #said = new Map<'websocket' | 'http', string>();
 
   constructor(options: TransportOptions) {
     this.#options = options;
@@ -77,7 +85,10 @@ export class Transport {
   send(report: Report, attempt: number, timeoutMs: number): void {
     const text = JSON.stringify(report);
     if (Buffer.byteLength(text) > MAX_AGENT_MESSAGE_BYTES) {
-      this.#say(`a report of ${text.length} bytes is longer than the ${MAX_AGENT_MESSAGE_BYTES} that are accepted`);
+      this.#say(
+        'http',
+        `a report of ${text.length} bytes is longer than the ${MAX_AGENT_MESSAGE_BYTES} that are accepted`,
+      );
       return;
     }
     const socket = this.#socket;
@@ -110,11 +121,12 @@ export class Transport {
         { onText: (text) => this.#receive(text), onClose: (code, reason) => this.#onClose(code, reason) },
       );
       this.#backoffMs = RECONNECT_FIRST_MS;
-      this.#lastProblem = '';
+      this.#said.delete('websocket');
       this.#options.onNudge();
     } catch (error) {
       if (error instanceof UpgradeRefused) this.#keepNonce(error.headers);
       this.#say(
+        'websocket',
         `no WebSocket: ${error instanceof UpgradeRefused ? `${error.message}: ${problemText(error.body)}` : textOf(error)}`,
       );
       this.#later();
@@ -127,7 +139,7 @@ export class Transport {
   #onClose(code: number, reason: string): void {
     this.#socket = undefined;
     if (this.#closed) return;
-    this.#say(`the WebSocket was closed (${code}${reason === '' ? '' : `, ${reason}`})`);
+    this.#say('websocket', `the WebSocket was closed (${code}${reason === '' ? '' : `, ${reason}`})`);
     // a report in flight on it may be lost: report again, by whichever way is open
     this.#options.onNudge();
     this.#later();
@@ -160,16 +172,16 @@ export class Transport {
     try {
       const answer = await this.#signed('report', text, incarnation, timeoutMs);
       if (answer.status !== 200) {
-        this.#say(`a report was answered with status ${answer.status}: ${problemText(answer.body)}`);
+        this.#say('http', `a report was answered with status ${answer.status}: ${problemText(answer.body)}`);
         this.#problem(text, answer);
         return;
       }
-      this.#lastProblem = '';
+      this.#said.delete('http');
       const reply = replySchema.safeParse(parseJson(answer.body));
       if (reply.success) this.#options.onReply(reply.data);
-      else this.#say('the coordinator answered with something that is no reply; it is ignored');
+      else this.#say('http', 'the coordinator answered with something that is no reply; it is ignored');
     } catch (error) {
-      this.#say(`the coordinator cannot be reached: ${textOf(error)}`);
+      this.#say('http', `the coordinator cannot be reached: ${textOf(error)}`);
     }
   }
 
@@ -271,17 +283,28 @@ export class Transport {
   #receive(text: string): void {
     const message = downMessageSchema.safeParse(parseJson(text));
     if (!message.success) {
-      this.#say('the coordinator sent something that is no message of this protocol; it is ignored');
+      this.#say('websocket', 'the coordinator sent something that is no message of this protocol; it is ignored');
       return;
     }
-    if (message.data.type === 'nudge') this.#options.onNudge();
-    else this.#options.onReply(message.data);
+    switch (message.data.type) {
+      case 'nudge':
+        this.#options.onNudge();
+        return;
+      case 'renewals':
+        this.#options.onRenewals(message.data.renewals);
+        return;
+      case 'reply':
+        this.#options.onReply(message.data);
+        return;
+      default:
+        message.data satisfies never;
+    }
   }
 
   /** Once per change: a coordinator that is away for an hour is one line. */
-  #say(problem: string): void {
-    if (problem === this.#lastProblem) return;
-    this.#lastProblem = problem;
+  #say(way: 'websocket' | 'http', problem: string): void {
+    if (this.#said.get(way) === problem) return;
+    this.#said.set(way, problem);
     this.#options.log.warn(problem);
   }
 }

@@ -1,6 +1,7 @@
 /** `agent`: the agent in the foreground. Started without the rest of the command line, which would only cost memory. */
 import { parseArgs } from 'node:util';
-import { DEFAULT_STATE_DIR } from '../agent/identity.ts';
+import { DEFAULT_STATE_DIR, IdentityError } from '../agent/identity.ts';
+import { FileWriteError } from '../system/index.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { besideExecutable } from './installed.ts';
 
@@ -35,5 +36,19 @@ export async function startAgent({ stateDir, reset }: AgentOptions): Promise<Exi
     );
   if (reset !== 'none') throw new CliError(EXIT.usage, `--reset=${reset}: it must be none, watchdog or sysrq`);
   const { runAgent } = await import('../agent/index.ts');
-  return await runAgent({ stateDir, guardPath: besideExecutable('holdfast-guard') });
+  try {
+    return await runAgent({ stateDir, guardPath: besideExecutable('holdfast-guard') });
+  } catch (error) {
+    throw await explained(error);
+  }
+}
+
+/** What keeps an agent from running is said without a stack trace, each with the exit code that tells a unit whether to try again. */
+async function explained(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error)) return error;
+  const { GuardError } = await import('../guard/index.ts');
+  const { StateFileError } = await import('../agent/state-file.ts');
+  if (error instanceof IdentityError) return new CliError(EXIT.notSetUp, error.message, { cause: error });
+  const expected = [GuardError, StateFileError, FileWriteError].some((kind) => error instanceof kind);
+  return expected ? new CliError(EXIT.refused, error.message, { cause: error }) : error;
 }

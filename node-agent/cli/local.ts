@@ -18,7 +18,11 @@ const localStatusSchema = z.looseObject({
   cluster: z.string().optional(),
   node: z.string().optional(),
   revision: z.int().optional(),
+  /** Present instead of everything else while the agent is starting. */
+  error: z.string().optional(),
   connected: z.boolean().optional(),
+  coordinator: z.looseObject({ lastAnswerMs: z.number().optional() }).optional(),
+  quarantineMs: z.number().optional(),
   groups: z
     .array(
       z.looseObject({
@@ -93,10 +97,15 @@ export async function answerLocally(
 }
 
 export function localText(local: LocalStatus, only?: string): string {
+  if (local.error !== undefined) return oneLine(local.error);
   const { cluster = 'unknown cluster', node = 'this node' } = local;
   const groups = (local.groups ?? []).filter(({ group }) => only === undefined || group === only);
-  const head = `${cluster}  seen from ${node} alone${local.revision === undefined ? '' : `  (revision ${local.revision})`}`;
-  if (groups.length === 0) return `${head}\n\nit runs ${only === undefined ? 'nothing' : `nothing of ${only}`}`;
+  const head = [
+    `${cluster}  seen from ${node} alone${local.revision === undefined ? '' : `  (revision ${local.revision})`}`,
+    ...contact(local),
+    ...(local.quarantineMs ? [`it restarted and may activate in ${lasting(local.quarantineMs)}`] : []),
+  ].join('\n');
+  if (groups.length === 0) return `${head}\n\nit knows ${only === undefined ? 'no groups' : `nothing of ${only}`}`;
   const rows = groups.map((group) => [
     group.group,
     group.state,
@@ -105,4 +114,10 @@ export function localText(local: LocalStatus, only?: string): string {
     oneLine(group.reason ?? (group.resources ?? []).map((resource) => `${resource.id} ${resource.state}`).join(', ')),
   ]);
   return `${head}\n\n${table(['GROUP', 'HERE', 'EPOCH', 'LEASE', 'NOTE'], rows)}`;
+}
+
+function contact({ connected, coordinator }: LocalStatus): string[] {
+  if (connected === undefined) return [];
+  const heard = coordinator?.lastAnswerMs === undefined ? '' : `, last answer ${lasting(coordinator.lastAnswerMs)} ago`;
+  return [`the agent ${connected ? 'reaches' : 'does not reach'} the coordinator${heard}`];
 }

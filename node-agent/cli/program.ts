@@ -1,5 +1,6 @@
 /** The `holdfast` command as a whole: which commands there are, what they share, and how each way of failing ends. */
 import { Command, CommanderError } from 'commander';
+import { nearest } from '../../schemas/names.ts';
 import { VERSION } from '../version.ts';
 import { registerCluster } from './cluster.ts';
 import { registerCompletion } from './completion.ts';
@@ -57,7 +58,14 @@ export function buildProgram(io: Io): Command {
     .description('Print the version')
     .action(() => io.data(VERSION));
   registerPlanned(program);
+  withoutHelpCommand(program);
   return program;
+}
+
+/** `holdfast node --help` is enough; a command `help` beside it would only be one more word to complete. */
+function withoutHelpCommand(command: Command): void {
+  command.helpCommand(false);
+  for (const child of command.commands) withoutHelpCommand(child);
 }
 
 /**
@@ -71,7 +79,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     await program.parseAsync([...args], { from: 'user' });
     return io.exit.code;
   } catch (error) {
-    if (error instanceof CommanderError) return usage(error, args, io);
+    if (error instanceof CommanderError) return usage(error, program, args, io);
     if (error instanceof CliError) {
       io.note(errorText(error));
       return error.exit;
@@ -80,15 +88,30 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   }
 }
 
-function usage(error: CommanderError, args: readonly string[], io: Io): number {
+function usage(error: CommanderError, program: Command, args: readonly string[], io: Io): number {
   if (error.code === 'commander.helpDisplayed' || error.code === 'commander.version') return EXIT.ok;
   // A family without its command, such as `holdfast node`: its help has been shown.
-  if (error.code !== 'commander.help') {
-    const words = args.filter((word) => /^[a-z-]+$/.test(word) && !word.startsWith('-'));
-    const [first] = words;
-    io.note(
-      `Next: holdfast ${first === undefined || error.code === 'commander.unknownCommand' ? '' : `${first} `}--help`,
-    );
+  if (error.code === 'commander.help') return EXIT.usage;
+  const { command, path } = commandOf(program, args);
+  if (error.code === 'commander.unknownOption' && !error.message.includes('Did you mean')) {
+    const flag = /'(--[^'=]+)=/.exec(error.message)?.[1];
+    const known = command.options.map((option) => option.long ?? '').filter((option) => option !== '');
+    const meant = flag === undefined ? undefined : nearest(flag, known);
+    if (meant !== undefined) io.note(`(Did you mean ${meant}?)`);
   }
+  io.note(`Next: ${path} --help`);
   return EXIT.usage;
+}
+
+/** The command that the words lead to, as far as they do. */
+function commandOf(program: Command, args: readonly string[]): { command: Command; path: string } {
+  let command = program;
+  let path = program.name();
+  for (const word of args) {
+    const child = command.commands.find((candidate) => candidate.name() === word);
+    if (child === undefined) continue;
+    command = child;
+    path = `${path} ${word}`;
+  }
+  return { command, path };
 }

@@ -26,7 +26,7 @@ export function verdictOf(status: Status): Verdict {
   const lost = nodes.filter(([, node]) => node.joined && node.state === 'lost');
   const absent = nodes.filter(([, node]) => !node.joined && node.state !== 'removed');
   const alone = groups.filter(
-    ([, group]) => group.owner !== null && group.state === 'running' && successor(group) === undefined,
+    ([, group]) => group.owner !== null && group.state === 'running' && lacksSuccessor(group),
   );
   const notes = [
     ...down.map(
@@ -88,6 +88,11 @@ function restoredNote({ restored }: Status): string[] {
   return [
     `the coordinator’s data was restored (${restored.since}); waiting for ${waiting} -> holdfast cluster confirm-history`,
   ];
+}
+
+/** A group that may run on one node only was meant so; one whose other nodes all cannot take it was not. */
+function lacksSuccessor(group: Group): boolean {
+  return group.candidates.length > 1 && successor(group) === undefined;
 }
 
 function successor(group: Group): string | undefined {
@@ -204,7 +209,7 @@ export function checkText(status: Status): { exit: 0 | 1 | 2; line: string } {
   const running = groups.filter((group) => group.state === 'running').length;
   const ready = nodes.filter((node) => node.state === 'ready' && node.joined).length;
   const word = level === 'OK' ? 'OK' : level === 'DEGRADED' ? 'WARNING' : 'CRITICAL';
-  const more = notes[0] === undefined ? '' : `; ${notes[0]}`;
+  const more = notes[0] === undefined ? '' : `; ${notes[0].split(' -> ')[0]}`;
   const line = `HOLDFAST ${word} - ${status.cluster}: ${text}${more}`.replaceAll('|', '/');
   const data = `groups=${groups.length} groups_running=${running} nodes=${nodes.length} nodes_ready=${ready}`;
   return { exit: level === 'OK' ? 0 : level === 'DEGRADED' ? 1 : 2, line: `${line} | ${data}` };

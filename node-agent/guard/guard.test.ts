@@ -55,6 +55,8 @@ interface Address {
   readonly local: string;
   readonly prefixlen: number;
   readonly valid_life_time: number;
+  readonly noprefixroute?: boolean;
+  readonly nodad?: boolean;
 }
 
 function addressIn(list: () => string, { address }: Vip): Address | undefined {
@@ -63,7 +65,7 @@ function addressIn(list: () => string, { address }: Vip): Address | undefined {
 }
 const addressOf = (vip: Vip) => addressIn(() => lanIp('-j', 'addr', 'show', 'dev', 'lan0'), vip);
 const add = ({ address }: Vip) =>
-  lanIp('addr', 'add', address, 'dev', 'lan0', ...(address.includes(':') ? ['nodad'] : []));
+  lanIp('addr', 'add', address, 'dev', 'lan0', 'noprefixroute', ...(address.includes(':') ? ['nodad'] : []));
 const clear = ({ address }: Vip) => {
   if (addressOf({ kind: 'vip', interface: 'lan0', address }) !== undefined)
     lanIp('addr', 'del', address, 'dev', 'lan0');
@@ -386,17 +388,19 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
       const found = addressOf(vip);
       assert(Number(found?.valid_life_time) <= 90 && Number(found?.valid_life_time) >= 88, `${found?.valid_life_time}`);
       assert.equal(`${found?.local}/${found?.prefixlen}`, vip.address);
+      assert.deepEqual([found?.noprefixroute, found?.nodad], [true, vip === V6 ? true : undefined]);
     }
-    const short = lease('short', 1, 2_000);
-    await agent.must('arm', lease('db', 2, 2_000));
+    let last = lease('db', 2, 2_000);
+    await agent.must('arm', last);
     await until('the lifetime follows', async () => {
-      await agent.must('pet', lease('db', 2, 2_000));
+      last = lease('db', 2, 2_000);
+      await agent.must('pet', last);
       return [V4, V6].every((vip) => Number(addressOf(vip)?.valid_life_time) <= 2);
     });
     process.kill(pid, 'SIGKILL');
     assert.equal(await agent.exited, '9', 'the agent is told');
     await until('the kernel removes them', () => addressOf(V4) === undefined && addressOf(V6) === undefined);
-    t.diagnostic(`gone ${bootMs() - short.deadlineMs} ms after a deadline given before`);
+    t.diagnostic(`gone ${bootMs() - last.deadlineMs} ms after the last deadline`);
   });
 
   it('never lets an address lapse under a lease of less than two seconds', async (t) => {
@@ -504,6 +508,7 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
 
   it('says why it cannot start', async () => {
     await assert.rejects(GuardClient.connect(root), { code: 'start', message: /no guard runs/ });
+    await assert.rejects(GuardClient.connect('/no/such/place'), { code: 'start' });
     const rejected = GuardClient.connect(root, { spawn: '/bin/false' });
     await assert.rejects(rejected, { code: 'start', message: /exit code 1/ });
     const run = (...args: string[]) => spawnSync(binary, args, { encoding: 'utf8' });

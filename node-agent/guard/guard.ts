@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { on } from 'node:events';
-import { watch } from 'node:fs';
+import { existsSync, watch } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Holding } from '../resources/resource.ts';
@@ -42,9 +42,9 @@ export class GuardError extends Error {
 export interface GuardLease {
   readonly group: string;
   readonly epoch: number;
-  /** The group may be relied on until then; addresses get it as their lifetime. */
+  /** The group may be relied on until then. */
   readonly deadlineMs: number;
-  /** The guard acts then, not after the deadline (`fuseInstant` in schemas/limits.ts). */
+  /** The guard acts then, not after the deadline (`fuseInstant` in schemas/limits.ts); the addresses get it as their lifetime. */
   readonly fireAtMs: number;
 }
 
@@ -102,6 +102,7 @@ export class GuardClient {
   static async connect(stateDir: string, options: GuardOptions = {}): Promise<GuardClient> {
     const path = join(stateDir, 'guard.sock');
     const signal = AbortSignal.timeout(options.timeoutMs ?? CONNECT_MS);
+    if (!existsSync(stateDir)) throw new GuardError('start', `the state directory ${stateDir} does not exist`);
     // The watch begins before the first attempt: a guard that another process is starting appears under it.
     const watcher = watch(stateDir);
     const changes = on(watcher, 'change', { signal });
@@ -122,6 +123,7 @@ export class GuardClient {
       if (!signal.aborted) throw error;
       throw new GuardError('timeout', `the guard for ${stateDir} did not listen in time`);
     } finally {
+      await changes.return?.();
       watcher.close();
     }
   }

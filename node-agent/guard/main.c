@@ -219,7 +219,9 @@ static void enter_and_lock(const char *state_dir)
   if (flock(fd, LOCK_EX | LOCK_NB) < 0)
     die(EXIT_RUNNING, "another guard is running for %s", state_dir);
   /* The pid is there for people; the lock, kept open until the end, is what counts. */
-  if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", getpid()) < 0)
+  char pid[16];
+  int length = snprintf(pid, sizeof pid, "%d\n", getpid());
+  if (ftruncate(fd, 0) < 0 || write(fd, pid, (size_t)length) != length)
     die(1, "cannot write %s/guard.lock: %s", state_dir, strerror(errno));
 }
 

@@ -163,9 +163,12 @@ static int address_set_lifetime(struct address *a, uint32_t seconds)
 
 /*
  * Lifetimes. The kernel removes an address whose lifetime is over, even if agent and guard are both gone. It counts
- * whole seconds, so a lifetime set at any moment ends up to a second before the deadline; only one that is set a whole
- * number of seconds before the deadline ends with it. Therefore: set one on the pet, once more at such an instant, and
- * in between early enough that the address never runs out while the lease is good (leases may be as short as 1.5 s).
+ * whole seconds, so a lifetime set at any moment ends up to a second early; only one that is set a whole number of
+ * seconds ahead ends at the instant that is meant. Therefore: set one on the pet, once more at such an instant, and in
+ * between early enough that the address never runs out while the lease is good (leases may be as short as 1.5 s).
+ *
+ * The instant meant is the one to fire, not the deadline: the kernel rounds its timers up (10 to 320 ms late measured,
+ * net/ipv4/devinet.c check_lifetime allows about a second), and the address is not needed for longer anyway.
  */
 enum {
   MIN_PAUSE_MS = 900,
@@ -176,17 +179,17 @@ enum {
 
 static void plan_refresh(struct vip *v, const struct group *g, int64_t now)
 {
-  int64_t left = g->deadline_ms - now;
+  int64_t left = g->fire_at_ms - now;
   v->refresh_at_ms = NEVER;
-  if (v->expires_at_ms < g->deadline_ms - CLOSE_ENOUGH_MS && left >= 1000)
+  if (v->expires_at_ms < g->fire_at_ms - CLOSE_ENOUGH_MS && left >= 1000)
     v->refresh_at_ms =
-        earlier(g->deadline_ms - left / 1000 * 1000 - WAKE_BEFORE_MS, v->expires_at_ms - REFRESH_BEFORE_MS);
+        earlier(g->fire_at_ms - left / 1000 * 1000 - WAKE_BEFORE_MS, v->expires_at_ms - REFRESH_BEFORE_MS);
 }
 
 static void set_lifetime(struct vip *v, const struct group *g, int64_t now)
 {
   struct address a;
-  int64_t seconds = (g->deadline_ms - now) / 1000;
+  int64_t seconds = (g->fire_at_ms - now) / 1000;
   if (seconds < 1)
     seconds = 1; /* 0 is refused */
   /* RTM_NEWADDR creates what is absent, whatever its flags say, hence the look. Should the address go in between, it
@@ -222,7 +225,7 @@ int64_t lifetimes_refresh(int64_t now)
       if (g->holds[i].kind != HOLD_VIP)
         continue;
       if (v->refresh_at_ms <= now) {
-        if (now + (g->deadline_ms - now) / 1000 * 1000 > v->expires_at_ms)
+        if (now + (g->fire_at_ms - now) / 1000 * 1000 > v->expires_at_ms)
           set_lifetime(v, g, now);
         else
           plan_refresh(v, g, now); /* woken so late that it would only get shorter */

@@ -5,7 +5,7 @@ import type { Resource } from './resource.ts';
 import { VipResource } from './vip.ts';
 
 export * from './declaration.ts';
-export { nearest } from './nearest.ts';
+
 export { type OcfOptions, OcfResource } from './ocf.ts';
 export type { Announcer, ResourceContext } from './ports.ts';
 export type * from './resource.ts';

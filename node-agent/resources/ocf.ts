@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
+import { nearest } from '../../schemas/names.ts';
 import { type Cgroup, errnoOf, type GroupCgroup, type RunResult, run } from '../system/index.ts';
 import { isParameterName, type OcfDeclaration, resourceId } from './declaration.ts';
-import { nearest } from './nearest.ts';
 import { agentProblem, BASE_ENVIRONMENT, findAgent, MetadataCache, OCF_ROOT, type OcfAgent } from './ocf-agents.ts';
 import { type Ended, meaningOf, monitorResult, startOutcome, stopOutcome } from './ocf-codes.ts';
 import { findAction, type OcfMetadata, valueProblem } from './ocf-metadata.ts';

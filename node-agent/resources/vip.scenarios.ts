@@ -68,8 +68,8 @@ let lifetime = 30;
 const context: ResourceContext = { group: 'g', announcer, addresses, cgroups, lifetimeSeconds: () => lifetime, log };
 const signal = () => AbortSignal.timeout(10_000);
 
-function vip(address = `${V4}/24`, more: Partial<VipDeclaration> = {}): VipResource {
-  const resource = VipResource.create({ type: 'vip', address, ...more }, context);
+async function vip(address = `${V4}/24`, more: Partial<VipDeclaration> = {}): Promise<VipResource> {
+  const resource = await VipResource.create({ type: 'vip', address, ...more }, context);
   if ('problem' in resource) throw new Error(resource.problem);
   return resource;
 }
@@ -89,7 +89,7 @@ function reasonOf(outcome: Awaited<ReturnType<VipResource['start']>>): string {
 
 export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   'an IPv4 address comes with a finite life as a single address, is announced, and goes': async () => {
-    const resource = vip();
+    const resource = await vip();
     assert.equal(resource.id, `vip-${V4}`);
     assert.deepEqual(await probe(resource), { state: 'stopped' });
     assert.deepEqual(await resource.holdings(), [{ kind: 'vip', interface: 'lan0', address: `${V4}/32` }]);
@@ -110,7 +110,7 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   'an IPv6 address is usable at once and is not chosen as a source': async () => {
-    const resource = vip('2001:DB8:0::10/64');
+    const resource = await vip('2001:DB8:0::10/64');
     assert.deepEqual(await resource.holdings(), [{ kind: 'vip', interface: 'lan0', address: `${V6}/128` }]);
     await started(resource);
     const shown = ip('-o', 'address', 'show', 'to', V6);
@@ -126,7 +126,7 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
     there('address', 'add', `${V4}/32`, 'dev', 'lan0');
     there('address', 'add', `${V6}/128`, 'dev', 'lan0', 'nodad');
     for (const address of [V4, V6]) {
-      const resource = vip(`${address}/${address === V4 ? 24 : 64}`);
+      const resource = await vip(`${address}/${address === V4 ? 24 : 64}`);
       await resource.holdings();
       assert.equal(
         reasonOf(await resource.start(signal())),
@@ -139,8 +139,8 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   'an address that is there already is adopted and announced': async () => {
-    ip('address', 'add', `${V4}/24`, 'dev', 'lan0');
-    const resource = vip();
+    ip('address', 'add', `${V4}/24`, 'dev', 'lan0', 'valid_lft', '60', 'preferred_lft', '60');
+    const resource = await vip();
     assert.deepEqual(await probe(resource), { state: 'running' });
     assert.deepEqual(await resource.holdings(), [{ kind: 'vip', interface: 'lan0', address: `${V4}/24` }]);
     assert.deepEqual(announcer.announced, []);
@@ -154,7 +154,7 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   'a deleted address is told and put back within milliseconds': async () => {
     for (const address of [V4, V6]) {
       const length = address === V4 ? 32 : 128;
-      const resource = await started(vip(`${address}/${address === V4 ? 24 : 64}`));
+      const resource = await started(await vip(`${address}/${address === V4 ? 24 : 64}`));
       const repairs: number[] = [];
       const totals: number[] = [];
       const back: number[] = [];
@@ -196,7 +196,7 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   'the end of the life of an address is an event like a deletion': async () => {
     lifetime = 1;
     const said: string[] = [];
-    const resource = vip();
+    const resource = await vip();
     const end = resource.watch((what) => said.push(what));
     await until('the monitor runs', () => addresses.monitorPid !== undefined);
     await started(resource);
@@ -206,7 +206,7 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   'refreshing the lifetime disturbs nobody': async () => {
-    const resource = await started(vip());
+    const resource = await started(await vip());
     const said: string[] = [];
     const end = resource.watch((what) => said.push(what));
     await until('the monitor runs', () => addresses.monitorPid !== undefined);
@@ -219,8 +219,8 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   'two resources share one monitor, which is started again when it dies and then tells to look': async () => {
-    const first = await started(vip());
-    const second = await started(vip(`${V6}/64`));
+    const first = await started(await vip());
+    const second = await started(await vip(`${V6}/64`));
     const said: string[] = [];
     const ends = [first.watch((what) => said.push(`1 ${what}`)), second.watch((what) => said.push(`2 ${what}`))];
     const pid = addresses.monitorPid;
@@ -244,7 +244,7 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   },
 
   'a link that goes down is a failure and an event; when it is back the address is announced again': async () => {
-    const resource = await started(vip());
+    const resource = await started(await vip());
     const said: string[] = [];
     const end = resource.watch((what) => said.push(what));
     await until('the monitor runs', () => addresses.monitorPid !== undefined);
@@ -265,8 +265,8 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
 
   'an address on another interface is a failure; only the forced stop takes it from there': async () => {
     secondLink('other0');
-    ip('address', 'add', `${V4}/32`, 'dev', 'other0');
-    const resource = vip();
+    ip('address', 'add', `${V4}/32`, 'dev', 'other0', 'valid_lft', '60', 'preferred_lft', '60');
+    const resource = await vip();
     const found = await probe(resource);
     assert.ok(found.state === 'failed' && found.severity === 'hard');
     assert.match(found.reason, /192\.0\.2\.10 is on other0, where Holdfast did not put it \(it belongs on lan0\)/);
@@ -282,7 +282,7 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
 
   'an address on the loopback interface is nobody’s business': async () => {
     ip('address', 'add', `${V4}/32`, 'dev', 'lo');
-    const resource = vip();
+    const resource = await vip();
     assert.deepEqual(await probe(resource), { state: 'stopped' });
     await started(resource);
     assert.deepEqual(await resource.forceStop(signal()), { ok: true });
@@ -295,7 +295,7 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
       ip('link', 'set', 'alone0', 'arp', 'off');
       writeFileSync('/proc/sys/net/ipv4/conf/alone0/promote_secondaries', '0');
       writeFileSync('/proc/sys/net/ipv4/conf/all/promote_secondaries', '0');
-      const resource = vip('198.51.100.10/24', { interface: 'alone0' });
+      const resource = await vip('198.51.100.10/24', { interface: 'alone0' });
       assert.deepEqual(await resource.holdings(), [{ kind: 'vip', interface: 'alone0', address: '198.51.100.10/24' }]);
       await started(resource);
       assert.ok(has('198.51.100.10', 'alone0'));
@@ -305,7 +305,7 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
     },
 
   'a place that was not found for the guard is not used by a start behind its back': async () => {
-    const resource = vip('198.51.100.10/24');
+    const resource = await vip('198.51.100.10/24');
     assert.deepEqual(await resource.holdings(), []);
     ip('address', 'add', '198.51.100.1/24', 'dev', 'lan0');
     assert.match(
@@ -320,20 +320,20 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   'two interfaces in the subnet are refused by name': async () => {
     secondLink('twin0');
     ip('address', 'add', '192.0.2.3/24', 'dev', 'twin0');
-    const resource = vip();
+    const resource = await vip();
     await resource.holdings();
     assert.match(
       reasonOf(await resource.start(signal())),
       /^hard: (lan0 and twin0|twin0 and lan0) are both in the subnet/,
     );
-    await started(vip(`${V4}/24`, { interface: 'lan0' }));
+    await started(await vip(`${V4}/24`, { interface: 'lan0' }));
   },
 
   'an address whose duplicate detection failed is a failure, and a start replaces it when the stranger is gone':
     async () => {
       there('address', 'add', `${V6}/128`, 'dev', 'lan0', 'nodad');
       const said: string[] = [];
-      const resource = vip(`${V6}/64`);
+      const resource = await vip(`${V6}/64`);
       await resource.holdings();
       const end = resource.watch((what) => said.push(what));
       ip('address', 'add', `${V6}/128`, 'dev', 'lan0');
@@ -355,7 +355,7 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   'a start that is called off while the neighbours are asked adds nothing': async () => {
     const abort = new AbortController();
     announcer.beforeAnswer = () => abort.abort();
-    const resource = vip();
+    const resource = await vip();
     await resource.holdings();
     assert.match(reasonOf(await resource.start(abort.signal)), /called off/);
     assert.ok(!has(V4));
@@ -365,12 +365,23 @@ export const scenarios: Readonly<Record<string, () => Promise<void>>> = {
     assert.deepEqual(announcer.announced, []);
   },
 
+  'an address that the node has for good is its own, and never taken for a virtual one': async () => {
+    const own = (await addresses.read())
+      .filter(({ loopback }) => !loopback)
+      .flatMap((link) => link.addresses)
+      .find(({ family, finite }) => family === 4 && !finite);
+    assert.ok(own !== undefined);
+    const resource = await VipResource.create({ type: 'vip', address: `${own.address}/24` }, context);
+    assert.ok('problem' in resource);
+    assert.match(resource.problem, /for good/);
+  },
+
   'an announcer that fails costs an announcement, not the address': async () => {
     const deaf: Announcer = {
       announce: () => Promise.reject(new Error('the guard does not answer')),
       probe: async () => ({ taken: false }),
     };
-    const resource = VipResource.create({ type: 'vip', address: `${V4}/24` }, { ...context, announcer: deaf });
+    const resource = await VipResource.create({ type: 'vip', address: `${V4}/24` }, { ...context, announcer: deaf });
     assert.ok(!('problem' in resource));
     await started(resource);
     await until('it is in the log', () => warnings.length > 0);

@@ -37,12 +37,25 @@ export class VipResource implements Resource {
     this.#context = context;
   }
 
-  static create(declaration: VipDeclaration, context: ResourceContext): VipResource | { readonly problem: string } {
+  /**
+   * @returns the resource, or why this node cannot run it. An address that the node has for good (without a lifetime) is the node's own:
+   * taking it for a virtual one would mean to delete it wherever the group does not run.
+   */
+  static async create(
+    declaration: VipDeclaration,
+    context: ResourceContext,
+  ): Promise<VipResource | { readonly problem: string }> {
     const vip = parseVipAddress(declaration.address);
     if ('problem' in vip) return vip;
     if (declaration.interface !== undefined && !/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/.test(declaration.interface))
       return {
         problem: `vip ${vip.address}: ${JSON.stringify(declaration.interface)} cannot be the name of an interface`,
+      };
+    const own = holdersOf(await context.addresses.read({ only: vip.address }), vip.address);
+    const permanent = own.find(({ entry }) => !entry.finite);
+    if (permanent !== undefined)
+      return {
+        problem: `vip ${vip.address} is configured on ${permanent.interface} for good: it is this node's own address, or was added by hand; take it out of the node's network configuration (ip address delete ${vip.address} dev ${permanent.interface})`,
       };
     return new VipResource(declaration, vip, context);
   }

@@ -118,6 +118,12 @@ test('cgroups', { skip: noCgroups() }, async (t) => {
     assert.ok(next.remove());
   });
 
+  await t.test('two operations of a group at once are two cgroups, whoever asked for them', () => {
+    const [one, two] = [tree.group('two').operation(), tree.group('two').operation()];
+    assert.notEqual(one.path, two.path);
+    assert.ok(one.remove() && two.remove());
+  });
+
   await t.test('the tree is located below the cgroup of this process', () => {
     const located = Cgroups.locate();
     assert.ok('root' in located);

@@ -91,10 +91,12 @@ export class Cgroups {
   }
 }
 
+/** Of the whole process: no two operations ever share a cgroup, or the end of one would be the end of the other. */
+let operations = 0;
+
 /** Everything that one group runs: killing this cgroup kills its daemons and its operations. */
 export class GroupCgroup {
   readonly path: string;
-  #operations = 0;
 
   constructor(path: string) {
     this.path = path;
@@ -114,8 +116,8 @@ export class GroupCgroup {
   operation(): Cgroup {
     const directory = join(this.path, '.ops');
     for (const name of subgroups(directory)) removeIfEmpty(join(directory, name));
-    this.#operations += 1;
-    const operation = new Cgroup(join(directory, `${process.pid}-${this.#operations}`));
+    operations += 1;
+    const operation = new Cgroup(join(directory, `${process.pid}-${operations}`));
     operation.create();
     return operation;
   }

@@ -23,7 +23,8 @@ export interface Answer {
 }
 
 export interface Coordinator {
-  fetch(path: string, init?: RequestInit): Promise<Response>;
+  /** Where it listens: http://127.0.0.1:PORT. */
+  readonly origin: string;
   /** As the administrator; a body that is no text is sent as JSON. */
   admin(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
   createCluster(name: string): Promise<void>;
@@ -49,14 +50,14 @@ export async function startCoordinator(vars: Record<string, string> = {}): Promi
       },
     ],
   });
-  await server.listen();
-  const fetch = server.fetch as (path: string, init?: RequestInit) => Promise<Response>;
+  const { url } = await server.listen();
+  const origin = url.origin;
 
   const coordinator: Coordinator = {
-    fetch,
+    origin,
     async admin(method, path, body, headers = {}) {
       const json = body !== undefined && typeof body !== 'string';
-      const response = await fetch(path, {
+      const response = await fetch(origin + path, {
         method,
         headers: {
           authorization: `Bearer ${ADMIN_TOKEN}`,
@@ -73,7 +74,7 @@ export async function startCoordinator(vars: Record<string, string> = {}): Promi
     },
     async join(cluster, name) {
       const { body } = await coordinator.admin('POST', `/v1/clusters/${cluster}/nodes/${name}/token`);
-      const node = await TestNode.make(fetch, cluster, name);
+      const node = await TestNode.make(origin, cluster, name);
       const joined = await node.enrol(body.token);
       if (joined.status !== 200) throw new Error(`join: ${JSON.stringify(joined.body)}`);
       return node;

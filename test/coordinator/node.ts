@@ -1,40 +1,36 @@
 /** A node as the coordinator sees it: a key, an incarnation, signed requests and one socket. It decides nothing. */
 import { createHash, randomUUID, webcrypto } from 'node:crypto';
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
 import { joinText } from '../../schemas/api.ts';
 import { LEASE_PROFILES, PROTOCOL_MAJOR, PROTOCOL_MINOR } from '../../schemas/limits.ts';
 import { type Reply, type Report, SIGNATURE_HEADERS, signedText } from '../../schemas/wire.ts';
 import { within } from '../lab/until.ts';
 import { type Answer, readAnswer } from './harness.ts';
 
-type Fetch = (path: string, init?: RequestInit) => Promise<Response>;
-
-/** What a test may read of a socket of the harness. */
-interface Socket {
-  accept(): void;
-  send(text: string | ArrayBuffer): void;
-  close(code?: number, reason?: string): void;
-  addEventListener(type: 'message', listener: (event: { data: unknown }) => void): void;
-  addEventListener(type: 'close', listener: (event: { code: number; reason: string }) => void): void;
-}
-
 const DEADLINE_MS = 10_000;
+const SOCKET_DEADLINE_MS = 60_000;
 
 /** Messages of one socket, in order, and how it closed. */
 export class TestSocket {
-  readonly #socket: Socket;
+  readonly #socket: WebSocket;
   // biome-ignore lint/suspicious/noExplicitAny: tests read fields of replies and nudges
   readonly messages: any[] = [];
   readonly closed: Promise<{ code: number; reason: string }>;
-  #arrived: (() => void) | null = null;
+  readonly #waiting = new Set<() => void>();
 
-  constructor(socket: Socket) {
+  constructor(socket: WebSocket) {
     this.#socket = socket;
     socket.addEventListener('message', (event) => {
       this.messages.push(JSON.parse(String(event.data)));
-      this.#arrived?.();
+      const waiting = [...this.#waiting];
+      this.#waiting.clear();
+      for (const look of waiting) look();
     });
-    this.closed = new Promise((resolve) => socket.addEventListener('close', resolve));
-    socket.accept();
+    const closed = once(socket, 'close').then(([event]) => event as CloseEvent);
+    this.closed = within(closed, { deadlineMs: SOCKET_DEADLINE_MS, what: 'the socket to close' });
+    // Most sockets outlive their test; only who awaits the close is to hear that it did not come.
+    this.closed.catch(() => {});
   }
 
   send(message: unknown): void {
@@ -55,7 +51,7 @@ export class TestSocket {
         const found = this.messages.find(fits);
         if (found !== undefined) return found;
         await new Promise<void>((resolve) => {
-          this.#arrived = resolve;
+          this.#waiting.add(resolve);
         });
       }
     };
@@ -78,21 +74,27 @@ export class TestNode {
   readonly publicKey: string;
   incarnation: string = randomUUID();
   revision = 0;
-  readonly #fetch: Fetch;
+  readonly #origin: string;
   readonly #privateKey: webcrypto.CryptoKey;
 
-  private constructor(fetch: Fetch, cluster: string, name: string, publicKey: string, privateKey: webcrypto.CryptoKey) {
-    this.#fetch = fetch;
+  private constructor(
+    origin: string,
+    cluster: string,
+    name: string,
+    publicKey: string,
+    privateKey: webcrypto.CryptoKey,
+  ) {
+    this.#origin = origin;
     this.cluster = cluster;
     this.name = name;
     this.publicKey = publicKey;
     this.#privateKey = privateKey;
   }
 
-  static async make(fetch: Fetch, cluster: string, name: string): Promise<TestNode> {
+  static async make(origin: string, cluster: string, name: string): Promise<TestNode> {
     const pair = (await webcrypto.subtle.generateKey('Ed25519', true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
     const raw = await webcrypto.subtle.exportKey('raw', pair.publicKey);
-    return new TestNode(fetch, cluster, name, Buffer.from(raw).toString('base64url'), pair.privateKey);
+    return new TestNode(origin, cluster, name, Buffer.from(raw).toString('base64url'), pair.privateKey);
   }
 
   path(route: string): string {
@@ -111,7 +113,7 @@ export class TestNode {
   }
 
   async post(route: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
-    const response = await this.#fetch(this.path(route), {
+    const response = await fetch(this.#origin + this.path(route), {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...headers },
       body: typeof body === 'string' ? body : JSON.stringify(body),
@@ -148,16 +150,30 @@ export class TestNode {
     return await this.post(route, text, await this.signature('POST', route, nonce ?? (await this.nonce()), text));
   }
 
-  async upgrade(nonce?: string): Promise<Response> {
-    const signature = await this.signature('GET', 'socket', nonce ?? (await this.nonce()));
-    return await this.#fetch(this.path('socket'), { headers: { upgrade: 'websocket', ...signature } });
+  /** Asks for the upgrade and gives the status of the answer: 101 or a refusal. Hangs up at once. */
+  async upgrade(nonce?: string): Promise<number> {
+    const headers = await this.signature('GET', 'socket', nonce ?? (await this.nonce()));
+    const handshake = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' };
+    const key = Buffer.from('a test of sixteen').subarray(0, 16).toString('base64');
+    const asking = request(this.#origin + this.path('socket'), {
+      headers: { ...handshake, 'sec-websocket-key': key, ...headers },
+    });
+    asking.end();
+    const answered = Promise.race([once(asking, 'response'), once(asking, 'upgrade')]);
+    const [response] = await within(answered, { deadlineMs: DEADLINE_MS, what: 'the answer to the upgrade' });
+    asking.destroy();
+    return (response as IncomingMessage).statusCode ?? 0;
   }
 
   async connect(): Promise<TestSocket> {
-    const response = await this.upgrade();
-    const { webSocket } = response as Response & { webSocket: Socket | null };
-    if (webSocket === null) throw new Error(`upgrade: ${response.status} ${await response.text()}`);
-    return new TestSocket(webSocket);
+    const headers = await this.signature('GET', 'socket', await this.nonce());
+    // Node's WebSocket takes headers, which the DOM's type does not know.
+    const options = { headers } as { headers: Record<string, string> } & string[];
+    const socket = new WebSocket(`${this.#origin.replace('http', 'ws')}${this.path('socket')}`, options);
+    const opened = once(socket, 'open');
+    const failed = once(socket, 'error').then(() => Promise.reject(new Error(`${this.name}: the upgrade was refused`)));
+    await within(Promise.race([opened, failed]), { deadlineMs: DEADLINE_MS, what: 'the socket to open' });
+    return new TestSocket(socket);
   }
 
   report(change: Partial<Report> = {}): Report {

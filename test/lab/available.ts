@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync, statfsSync } from 'node:fs';
 import { cgroupMount } from './cgroup.ts';
-import { cacheDir } from './paths.ts';
+import { cacheDir, labsDir } from './paths.ts';
 
 /** Programs of the machine that the lab itself starts, and the Debian package each comes from. */
 const programs = {
@@ -13,6 +13,8 @@ const programs = {
   dpkg: 'dpkg',
   'apt-get': 'apt',
 };
+
+const overlayMagic = 0x794c7630;
 
 let answer: { reason: string | undefined } | undefined;
 
@@ -43,6 +45,9 @@ function findReason(): string | undefined {
   }
   if (/^\/(usr|etc|var)\//.test(cacheDir)) {
     return `the laboratory cannot overlay /usr, /etc and /var with packages from ${cacheDir}; set HOLDFAST_LAB_CACHE`;
+  }
+  if (statfsSync(labsDir).type === overlayMagic) {
+    return `the laboratory cannot keep hosts' disks in ${labsDir}, which is an overlay itself; set HOLDFAST_LAB_DIR`;
   }
   const args = [
     '--net',

@@ -79,6 +79,7 @@ export function mountPlan(files: HostFiles, devices: readonly Device[]): string 
   }
   plan.push(['mount', 'proc', 'proc', join(root, 'proc'), '']);
   plan.push(['mount', 'sysfs', 'sysfs', join(root, 'sys'), '']);
+  plan.push(['bind', join(root, 'sys'), join(root, 'sys'), 'ro']); // /sys/power and the like belong to the machine
   plan.push(['mount', 'cgroup2', 'cgroup2', join(root, 'sys/fs/cgroup'), '']);
   plan.push(['mount', 'tmpfs', 'tmpfs', join(root, 'run'), 'mode=0755']);
   plan.push(['mount', 'tmpfs', 'tmpfs', join(root, 'tmp'), 'mode=1777']);

@@ -309,6 +309,10 @@ export class Host {
     return unit;
   }
 
+  get units(): readonly Unit[] {
+    return [...this.#units.values()];
+  }
+
   /** Pids out here of everything that runs in the host, its PID 1 included. */
   processes(): number[] {
     return this.#state.is === 'off' ? [] : cgroupProcesses(this.cgroup);

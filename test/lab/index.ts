@@ -9,7 +9,7 @@ export { type Direction, type LinkName, networks } from './network.ts';
 export type { Observer, ObserverOptions } from './observer.ts';
 export { labPackages, preparePackages } from './packages.ts';
 export { repoRoot } from './paths.ts';
-export { type AgentOptions, type AllowOptions, Product, type ProductOptions } from './product.ts';
+export { type AgentOptions, type EnrolOptions, Product, type ProductOptions } from './product.ts';
 export {
   installMariadb,
   installNginx,

@@ -410,7 +410,7 @@ esac
     await product.enrol(alice, { allow: ['vip=192.0.2.0/24'] });
     assert.match(
       await alice.readFile('/var/lib/holdfast/joined'),
-      /^token-of-alice\njoin http:\/\/198\.51\.100\.1:8443 .*--allow vip=192\.0\.2\.0\/24\n$/,
+      /^token-of-alice\njoin http:\/\/198\.51\.100\.1:8443\/shop .*--allow vip=192\.0\.2\.0\/24\n$/,
     );
     const agent = await product.startAgent(alice);
     await product.restartCoordinator('SIGKILL');

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { labUnavailable } from './available.ts';
 import { cgroupMount, removeCgroup } from './cgroup.ts';
@@ -111,6 +111,18 @@ export class Lab {
     this.#observers.push(observer);
     for (const host of this.hosts.values()) await observer.add(host);
     return observer;
+  }
+
+  /** What all units wrote, the last 4000 characters of each, for the message of a test that fails: their files go with the laboratory. */
+  async logs(): Promise<string> {
+    const parts: string[] = [];
+    for (const host of [this.arbiter, ...this.hosts.values()]) {
+      for (const { name, logFile, exits } of host.units) {
+        const text = logFile === undefined ? '' : await readFile(logFile, 'utf8').catch(() => '');
+        parts.push(`=== ${host.name} ${name} (ended ${exits.length} times)\n${text.slice(-4000)}`);
+      }
+    }
+    return parts.join('\n');
   }
 
   /** Ends every process and removes every trace. May be called twice. */

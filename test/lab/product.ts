@@ -15,9 +15,11 @@ export interface ProductOptions {
   cluster?: string;
 }
 
-export interface AllowOptions {
+export interface EnrolOptions {
   /** Values of `holdfast join --allow`, for instance `service=mariadb.service`. */
   allow?: readonly string[];
+  /** Whether to name the host's own LAN address with `--lan-address`; false when left out. */
+  lanAddress?: boolean;
 }
 
 export interface AgentOptions {
@@ -39,6 +41,8 @@ export class Product {
   readonly #lab: Lab;
   readonly #coordinator: Unit;
   readonly #agents = new Map<string, Unit>();
+  /** What the coordinator wrote to standard output: one line each time it became ready. */
+  readonly #ready: string[] = [];
 
   private constructor(lab: Lab, options: ProductOptions) {
     const listen = `${lab.arbiter.address('uplink')}:8443`;
@@ -51,6 +55,7 @@ export class Product {
       [this.binary, 'serve', '--listen', listen, '--data', dataDir],
       {
         restart: 'no',
+        onLine: (line) => this.#ready.push(line),
       },
     );
   }
@@ -71,15 +76,15 @@ export class Product {
 
   /** Starts the coordinator and waits for the line that says it is ready. */
   async startCoordinator(deadlineMs = 15_000): Promise<void> {
-    const log = this.#coordinator.logFile ?? '';
-    const before = (await stat(log).catch(() => undefined))?.size ?? 0;
+    const before = this.#ready.length;
     await this.#coordinator.start();
-    const said = async () => (await readFile(log)).subarray(before).toString();
-    await until(async () => (await said()).includes('\n') || this.#coordinator.process === undefined, {
+    const { logFile = '' } = this.#coordinator;
+    await until(() => this.#ready.length > before || this.#coordinator.process === undefined, {
       deadlineMs,
-      what: `the coordinator's ready line (its output: ${log})`,
+      what: `the coordinator's ready line (its standard error: ${logFile})`,
     });
-    if (this.#coordinator.process === undefined) throw new Error(`the coordinator ended: ${await said()}`);
+    if (this.#coordinator.process === undefined)
+      throw new Error(`the coordinator ended: ${await readFile(logFile, 'utf8')}`);
   }
 
   /** Ends the coordinator in order, or with SIGKILL. Its data stays. */
@@ -123,14 +128,17 @@ export class Product {
   }
 
   /** Makes a host a node: a one-time token from the coordinator, then `holdfast join` on the host. */
-  async enrol(host: Host, options: AllowOptions = {}): Promise<void> {
+  async enrol(host: Host, options: EnrolOptions = {}): Promise<void> {
     const token = await this.mustCli(['node', 'token', 'create', '--node', host.name]);
     const file = '/run/holdfast-join-token';
     await host.writeFile(file, token, 0o600);
     const allow = (options.allow ?? []).flatMap((value) => ['--allow', value]);
-    const own = ['--name', host.name, '--lan-address', host.address('lan'), '--state-dir', stateDir];
+    const lan = (options.lanAddress ?? false) ? ['--lan-address', host.address('lan')] : [];
+    const own = ['--name', host.name, ...lan, '--state-dir', stateDir];
     const env = { HOLDFAST_CLUSTER: this.cluster };
-    await host.mustExec([this.binary, 'join', this.url, '--token-file', file, ...own, ...allow], { env });
+    await host.mustExec([this.binary, 'join', `${this.url}/${this.cluster}`, '--token-file', file, ...own, ...allow], {
+      env,
+    });
   }
 
   /** Starts `holdfast agent` as a unit that also starts at every boot. Resolves when its process exists. */

@@ -5,8 +5,8 @@
  * Renewals, the hot path, are decided when they arrive and answered after a commit that they share (gathering.ts). Everything
  * else commits at once, together with whatever was gathered by then.
  */
-import { BACKSTOP_ALARM_MS, RENEWAL_GATHER_MS } from '../../schemas/limits.ts';
-import type { Reply, Report } from '../../schemas/wire.ts';
+import { BACKSTOP_ALARM_MS } from '../../schemas/limits.ts';
+import type { Renewals, Reply, Report } from '../../schemas/wire.ts';
 import {
   buildReply,
   type ClusterState,
@@ -15,6 +15,7 @@ import {
   decide,
   type Effect,
   type NewEvent,
+  newestRenewals,
   nextTick,
   type Outcome,
   type Verdicts,
@@ -34,6 +35,8 @@ const TICK_PAUSE_LAST_MS = 1_000;
 export interface Surroundings {
   readonly storage: ClusterStorage;
   nudge(node: string): void;
+  /** Tells a connected node which renewals are the newest. */
+  tell(node: string, message: Renewals): void;
   /** Events were stored, operations may have advanced: whoever waits for them may look. */
   stored(): void;
   /** Sets the stored alarm this many milliseconds from now. */
@@ -48,6 +51,8 @@ interface PendingReply {
   readonly answer: (reply: Reply) => void;
 }
 
+type Timer = ReturnType<typeof setTimeout>;
+
 /** More to store in the transaction of an event. */
 export interface Extra {
   readonly document?: string;
@@ -61,9 +66,11 @@ export class Engine {
   #state: ClusterState;
   #stored: Durable;
   #effects: Effect[] = [];
+  /** The renewals that every connected node knows of. */
+  #told: ClusterState['volatile']['renewals'] = {};
   #pending: PendingReply[] = [];
-  #commitTimer: ReturnType<typeof setTimeout> | null = null;
-  #tick: { readonly timer: ReturnType<typeof setTimeout>; readonly at: number } | null = null;
+  #commitTimer: { readonly timer: Timer; readonly due: number } | null = null;
+  #tick: { readonly timer: Timer; readonly at: number } | null = null;
   #tickPauseMs = TICK_PAUSE_FIRST_MS;
   #alarmArmed: boolean;
 
@@ -107,8 +114,7 @@ export class Engine {
       return;
     }
     this.#pending.push({ report, verdicts, answer });
-    if (verdicts.problem !== undefined || this.#gathering.complete(report, outcome, at)) this.#commit();
-    else this.#commitTimer ??= setTimeout(() => this.#commit(), RENEWAL_GATHER_MS);
+    this.#commitWithin(verdicts.problem === undefined ? this.#gathering.patience(report, outcome, at) : 0);
     this.#schedule();
   }
 
@@ -151,20 +157,46 @@ export class Engine {
     return this.#state.durable !== this.#stored || this.#effects.length > 0;
   }
 
+  /** Commits now (0), or when the most impatient of what is gathered has waited as long as it may. */
+  #commitWithin(patienceMs: number): void {
+    if (patienceMs === 0) {
+      this.#commit();
+      return;
+    }
+    const due = performance.now() + patienceMs;
+    if (this.#commitTimer !== null && this.#commitTimer.due <= due) return;
+    if (this.#commitTimer !== null) clearTimeout(this.#commitTimer.timer);
+    this.#commitTimer = { timer: setTimeout(() => this.#commit(), patienceMs), due };
+  }
+
   #commit(extra: Extra = {}): void {
     const pending = this.#pending;
     const effects = this.#effects;
     this.#pending = [];
     this.#effects = [];
-    if (this.#commitTimer !== null) clearTimeout(this.#commitTimer);
+    if (this.#commitTimer !== null) clearTimeout(this.#commitTimer.timer);
     this.#commitTimer = null;
     this.#store(effects, pending.length > 0, extra);
     const at = now();
     for (const { report, verdicts, answer } of pending) answer(buildReply(this.#state, report, verdicts, at));
+    this.#tellOthers(new Set(pending.map(({ report }) => report.node)));
     const nudged = new Set(effects.flatMap((effect) => (effect.kind === 'nudge' ? [effect.node] : [])));
     for (const node of nudged) this.#around.nudge(node);
     if (effects.length > nudged.size) this.#around.stored();
     this.#armAlarm();
+  }
+
+  /** Nodes that had no reply from this commit learn of its renewals all the same: their wait for these leases begins now. */
+  #tellOthers(answered: ReadonlySet<string>): void {
+    const before = this.#told;
+    this.#told = this.#state.volatile.renewals;
+    if (this.#told === before) return;
+    const renewed = Object.keys(this.#told).filter((group) => this.#told[group] !== before[group]);
+    for (const node of Object.keys(this.#state.volatile.nodes)) {
+      if (answered.has(node)) continue;
+      const renewals = newestRenewals(this.#state, renewed, node);
+      if (renewals.length > 0) this.#around.tell(node, { type: 'renewals', renewals });
+    }
   }
 
   #store(effects: readonly Effect[], tick: boolean, { document, write }: Extra): void {

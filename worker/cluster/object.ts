@@ -7,7 +7,7 @@ import type { Operation, Plan, ProblemError, Status, Why } from '../../schemas/a
 import type { Config } from '../../schemas/config.ts';
 import type { ClusterEvent } from '../../schemas/events.ts';
 import { LONG_POLL_MS } from '../../schemas/limits.ts';
-import { type Reply, SIGNATURE_HEADERS } from '../../schemas/wire.ts';
+import { type Renewals, type Reply, SIGNATURE_HEADERS } from '../../schemas/wire.ts';
 import { type CoordinatorEvent, emptyState, planChange, restart, statusOf, whyOf } from '../decide/index.ts';
 import type { Env } from '../env.ts';
 import { type AgentAnswer, Authentication, type SignedRequest, signedRequest } from './authentication.ts';
@@ -110,6 +110,10 @@ export class Cluster extends DurableObject<Env> implements Surroundings {
   }
 
   // What the engine needs of the object around it.
+
+  tell(node: string, message: Renewals): void {
+    this.#sockets.tell(node, message);
+  }
 
   nudge(node: string): void {
     const reached = this.#sockets.nudge(node) + this.#agentPolls.wake(node);

@@ -2,7 +2,7 @@
  * The agents' hibernating WebSockets. A socket is authenticated once, by the signed upgrade; who it belongs to is attached to it and
  * survives hibernation.
  */
-import type { DownMessage, Nudge } from '../../schemas/wire.ts';
+import type { DownMessage, Nudge, Renewals } from '../../schemas/wire.ts';
 import type { Sender } from './reports.ts';
 
 /** Close codes with a meaning of ours; 1003, 1007 and 1009 are those of RFC 6455. */
@@ -46,6 +46,10 @@ export class AgentSockets {
   /** Sends to one socket; one that has closed meanwhile belongs to an agent that will ask again. */
   send(socket: WebSocket, message: DownMessage): void {
     if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+  }
+
+  tell(node: string, message: Renewals): void {
+    for (const socket of this.#ctx.getWebSockets(node)) this.send(socket, message);
   }
 
   /** @returns how many sockets of the node were nudged. */

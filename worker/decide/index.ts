@@ -5,5 +5,5 @@
 export { decide, emptyState, nextTick, restart } from './decide.ts';
 export { statusOf, whyOf } from './explain.ts';
 export { planChange } from './plan.ts';
-export { buildReply } from './reply.ts';
+export { buildReply, newestRenewals } from './reply.ts';
 export type * from './state.ts';

@@ -1,6 +1,6 @@
 /** The answer to a report: the verdicts on it, and what the node must know of everything else. */
 import { PROTOCOL_MAJOR, PROTOCOL_MINOR } from '../../schemas/limits.ts';
-import type { NodeConfig, Observation, Reply, Report } from '../../schemas/wire.ts';
+import type { NodeConfig, Observation, Renewals, Reply, Report } from '../../schemas/wire.ts';
 import { freeAtOnce, takeoverMs, timingOf, waitOrigin } from './lease.ts';
 import { chosen, rank } from './placement.ts';
 import type { ClusterState, GroupRecord, Verdicts } from './state.ts';
@@ -23,6 +23,16 @@ export function buildReply(state: ClusterState, report: Report, verdicts: Verdic
   reply.observed = observations(state, report, now);
   if (report.revision !== state.durable.revision) reply.config = configFor(state, report.node);
   return reply;
+}
+
+/** The newest renewals of these groups, as far as they concern a node that does not own them. */
+export function newestRenewals(state: ClusterState, groups: readonly string[], node: string): Renewals['renewals'] {
+  return groups.flatMap((name) => {
+    const lease = state.durable.groups[name]?.lease ?? null;
+    const concerned = lease?.owner !== node && (state.durable.config?.groups[name]?.on.includes(node) ?? false);
+    const origin = concerned ? waitOrigin(lease, state.volatile.renewals[name]) : null;
+    return origin === null ? [] : [{ group: name, renewal: origin.id }];
+  });
 }
 
 /** All nodes are asked to report at the same multiple of the renewal interval, so that one row serves them all. */

@@ -1,0 +1,85 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, it } from 'node:test';
+import { localText } from './local.ts';
+import { problem, ran, stubCoordinator } from './testing.ts';
+
+const known = {
+  schema: 'holdfast/local-status/v1',
+  node: 'bob',
+  cluster: 'shop',
+  revision: 17,
+  connected: false,
+  coordinator: { lastAnswerMs: 75_000, way: 'socket' },
+  quarantineMs: 0,
+  groups: [
+    {
+      group: 'db',
+      epoch: 4,
+      state: 'running',
+      forMs: 1,
+      resources: [{ id: 'nginx', state: 'running' }],
+      leaseRemainingMs: 3_100,
+    },
+    { group: 'web', epoch: 2, state: 'stopped', forMs: 1, resources: [], leaseRemainingMs: null },
+  ],
+};
+
+let stateDir: string;
+let agent: Server;
+before(async () => {
+  stateDir = await mkdtemp(join(tmpdir(), 'holdfast-local-'));
+  agent = createServer((socket) => {
+    socket.on('data', (question) => {
+      assert.equal(String(question), '{"query":"status"}\n');
+      socket.end(`${JSON.stringify(known)}\n`);
+    });
+  });
+  await new Promise<void>((resolve) => agent.listen(join(stateDir, 'agent.sock'), resolve));
+});
+after(async () => {
+  agent.close();
+  await rm(stateDir, { recursive: true });
+});
+
+it('what one node knows is shown as that', () => {
+  assert.equal(
+    localText(known),
+    `shop  seen from bob alone  (revision 17)
+the agent does not reach the coordinator, last answer 1m 15s ago
+
+GROUP  HERE     EPOCH  LEASE  NOTE
+db     running  4      3.1s   nginx running
+web    stopped  2      -`,
+  );
+});
+
+for (const command of ['status', 'why db']) {
+  it(`${command} asks the agent on this machine when the coordinator does not answer, says so, and ends with 69`, async () => {
+    const env = { HOLDFAST_URL: 'http://127.0.0.1:1', HOLDFAST_CLUSTER: 'shop' };
+    const { exit, out, err } = await ran([...command.split(' '), '--state-dir', stateDir], { env });
+    assert.equal(exit, 69);
+    assert.match(
+      err,
+      /^The coordinator did not answer; this is only what the agent on this machine knows:\nError: .*cannot be reached/,
+    );
+    assert.match(out, /seen from bob alone/);
+    assert.equal(out.includes('web '), command === 'status');
+  });
+}
+
+it('status --json labels the answer of the local agent', async () => {
+  const env = { HOLDFAST_URL: 'http://127.0.0.1:1', HOLDFAST_CLUSTER: 'shop' };
+  const { out } = await ran(['status', '--json', '--state-dir', stateDir], { env });
+  assert.deepEqual(JSON.parse(out), { ...known, source: 'local-agent' });
+});
+
+it('a coordinator that answers “no” is not replaced by the local agent', async () => {
+  const stub = await stubCoordinator(() => ({ status: 401, body: problem('unauthorized', 401, 'no token') }));
+  const { exit, out } = await ran(['status', '--state-dir', stateDir], { env: stub.env });
+  await stub.close();
+  assert.deepEqual([exit, out], [77, '']);
+});
