@@ -6,7 +6,9 @@ export const namePattern = /^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$/;
 export const nameSchema = z
   .string()
   .max(MAX_NAME_LENGTH, `at most ${MAX_NAME_LENGTH} characters`)
-  .regex(namePattern, 'lower-case letters, digits, `-`, `_` and `.`, beginning and ending with a letter or digit');
+  .regex(namePattern, 'lower-case letters, digits, `-`, `_` and `.`, beginning and ending with a letter or digit')
+  // The one name of this form that every JavaScript object has: records are looked up by name.
+  .refine((name) => name !== 'constructor', '`constructor` is reserved');
 
 /** Number of single-character edits (insert, delete, replace, swap of neighbours) between two words. */
 function editDistance(a: string, b: string): number {

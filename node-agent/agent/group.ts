@@ -122,12 +122,13 @@ export class Group {
   #apply(event: RunEvent): void {
     if (this.#disposed) return;
     const before = this.#state;
-    const outcome = run(before, event, this.#options.now());
+    const nowMs = this.#options.now();
+    const outcome = run(before, event, nowMs);
     this.#state = outcome.state;
     this.#watch();
     for (const effect of outcome.effects) this.#carryOut(effect);
     this.#forget();
-    this.#schedule();
+    this.#schedule(nowMs);
     if (outcome.state !== before) this.#options.onChange();
   }
 
@@ -281,9 +282,9 @@ export class Group {
     }
   }
 
-  #schedule(): void {
+  #schedule(nowMs: number): void {
     clearTimeout(this.#timer);
-    const due = runDue(this.#state);
+    const due = runDue(this.#state, nowMs);
     if (due === undefined) return;
     this.#timer = setTimeout(() => this.#apply({ type: 'tick' }), Math.max(1, due - this.#options.now() + 1));
   }

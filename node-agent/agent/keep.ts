@@ -137,7 +137,7 @@ export function keep(state: KeepState, event: KeepEvent, nowMs: number): KeepOut
     case 'stopped':
       return onStopped(state, event.group, event.failure, nowMs);
     case 'stuck':
-      return onStuck(state, event.group);
+      return onStuck(state, event.group, nowMs);
     case 'unprotected':
       return lose(state, event.group, 'its fuse could not be armed', nowMs);
     default:
@@ -200,7 +200,7 @@ export function compose(
     history: state.history,
     revision: state.revision,
     quarantineMs: Math.max(0, state.quarantineEndMs - nowMs),
-    leaseMs: timing.leaseMs,
+    leaseMs: longestLeaseMs(state, nowMs),
     leases,
     claims: Object.values(claimed),
     releases,
@@ -213,7 +213,7 @@ export function compose(
   );
   const request: Request = {
     sentMs: nowMs,
-    leaseMs: timing.leaseMs,
+    leaseMs: report.leaseMs,
     groups: [...leases.map((lease) => lease.group), ...Object.keys(claimed)],
     releases,
     toldEpochs: tellEpochs,
@@ -228,6 +228,15 @@ export function compose(
       nextReportMs: nowMs + retry,
     },
   };
+}
+
+/**
+ * A lease that became shorter is told to the coordinator only as fast as the deadlines that were set before really end: neither the
+ * guard nor a lease that was given can be shortened, and the coordinator must wait for the longest that may still run.
+ */
+function longestLeaseMs(state: KeepState, nowMs: number): number {
+  const remaining = Object.values(state.held).map((held) => held.deadlineMs - nowMs);
+  return Math.max(state.timing.leaseMs, ...remaining);
 }
 
 function mayClaimNow(state: KeepState, claimable: ReadonlySet<string>, nowMs: number): boolean {
@@ -278,25 +287,12 @@ function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
     step(answer.verdict === 'renewed' ? onRenewed(state, answer, request, nowMs) : onRefused(state, answer, nowMs));
   for (const grant of reply.grants) step(onGrant(state, grant, request, nowMs));
   if (reply.config !== undefined && reply.config.revision !== state.revision) {
-    state = { ...clamp(state, reply.config.timing, nowMs), revision: reply.config.revision, nextReportMs: nowMs };
+    const { timing, revision } = reply.config;
+    state = { ...state, timing, revision, nextReportMs: nowMs };
     effects.push({ kind: 'configure', config: reply.config });
   }
   state = observe(state, reply, nowMs);
   return { state, effects };
-}
-
-/**
- * A shorter lease takes effect on this node's own deadlines before the coordinator hears of it (`leaseMs` of the next report), so
- * that it may shorten its wait at once.
- */
-function clamp(state: KeepState, timing: LeaseTiming, nowMs: number): KeepState {
-  const held = Object.fromEntries(
-    Object.entries(state.held).map(([group, lease]) => [
-      group,
-      { ...lease, deadlineMs: Math.min(lease.deadlineMs, nowMs + timing.leaseMs) },
-    ]),
-  );
-  return { ...state, timing, held };
 }
 
 /** What a request is worth: no more than the lease it named, nor than the one counted now. */
@@ -482,11 +478,12 @@ function onStopped(state: KeepState, group: string, failure: Release['failure'],
   };
 }
 
-/** The lease is not renewed any more; the fuse brings down what would not stop. */
-function onStuck(state: KeepState, group: string): KeepOutcome {
+/** The lease is not renewed any more: what can still be stopped is, and the fuse brings down what would not stop. */
+function onStuck(state: KeepState, group: string, nowMs: number): KeepOutcome {
   const held = state.held[group];
   if (held === undefined) return nothing(state);
-  return nothing(withHeld(state, group, { ...held, phase: 'stuck' }));
+  const lost = lose(state, group, 'something of it could not be stopped', nowMs);
+  return { ...lost, state: withHeld(lost.state, group, { ...held, phase: 'stuck' }) };
 }
 
 function withHeld(state: KeepState, group: string, held: Held): KeepState {

@@ -149,8 +149,11 @@ export function run(before: RunState, event: RunEvent, nowMs: number): RunOutcom
   return { state, effects: [...first.effects, ...rest.effects] };
 }
 
-/** @returns when `run` wants a tick, ms; undefined if only an event can change anything. */
-export function runDue(state: RunState): number | undefined {
+/**
+ * @param nowMs when `run` was last called: what was due by then and was not acted upon waits for an event, not for time.
+ * @returns when `run` wants a tick, ms; undefined if only an event can change anything.
+ */
+export function runDue(state: RunState, nowMs: number): number | undefined {
   let due: number | undefined;
   for (const { state: is } of state.resources) {
     const at =
@@ -159,7 +162,7 @@ export function runDue(state: RunState): number | undefined {
         : is.is === 'waiting' || is.is === 'stuck'
           ? is.untilMs
           : undefined;
-    if (at !== undefined) due = due === undefined ? at : Math.min(due, at);
+    if (at !== undefined && at > nowMs) due = due === undefined ? at : Math.min(due, at);
   }
   return due;
 }

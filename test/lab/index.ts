@@ -1,6 +1,7 @@
 /** The laboratory: hosts as namespaces on one machine, for tests, the demo and benchmarks. Nothing else reaches past this file. */
 export { labUnavailable } from './available.ts';
 export { type Answer, Client, type ClientOptions, type Outage } from './client.ts';
+export { Cluster, type ClusterOptions, documentOf, resources, VIP } from './cluster.ts';
 export { type CommandOptions, type Finished, mustRun, run } from './command.ts';
 export type { ExecOptions, Exit, Host, HostProcess, HostState, SpawnOptions } from './host.ts';
 export type { Device } from './host-files.ts';

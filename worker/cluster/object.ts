@@ -7,7 +7,7 @@ import type { Operation, Plan, ProblemError, Status, Why } from '../../schemas/a
 import type { Config } from '../../schemas/config.ts';
 import type { ClusterEvent } from '../../schemas/events.ts';
 import { LONG_POLL_MS } from '../../schemas/limits.ts';
-import { type Renewals, type Reply, SIGNATURE_HEADERS } from '../../schemas/wire.ts';
+import { type Reply, SIGNATURE_HEADERS } from '../../schemas/wire.ts';
 import { type CoordinatorEvent, emptyState, planChange, restart, statusOf, whyOf } from '../decide/index.ts';
 import type { Env } from '../env.ts';
 import { type AgentAnswer, Authentication, type SignedRequest, signedRequest } from './authentication.ts';
@@ -55,11 +55,11 @@ interface Open {
 
 type Held =
   | { readonly kind: 'absent' }
-  | { readonly kind: 'newer'; readonly detail: string }
+  | { readonly kind: 'unusable'; readonly detail: string }
   | ({ readonly kind: 'open' } & Open);
 
-export class Cluster extends DurableObject<Env> implements Surroundings {
-  readonly storage: ClusterStorage;
+export class Cluster extends DurableObject<Env> {
+  readonly #storage: ClusterStorage;
   readonly #records: Records;
   readonly #tokens: JoinTokens;
   readonly #sockets: AgentSockets;
@@ -72,7 +72,7 @@ export class Cluster extends DurableObject<Env> implements Surroundings {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.storage = new ClusterStorage(ctx.storage);
+    this.#storage = new ClusterStorage(ctx.storage);
     this.#records = new Records(ctx.storage.sql);
     this.#tokens = new JoinTokens(ctx.storage.sql);
     this.#sockets = new AgentSockets(ctx);
@@ -80,7 +80,7 @@ export class Cluster extends DurableObject<Env> implements Surroundings {
   }
 
   async #load(): Promise<void> {
-    const opened = this.storage.open();
+    const opened = this.#storage.open();
     if (opened.kind !== 'open') {
       this.#held = opened;
       return;
@@ -88,7 +88,7 @@ export class Cluster extends DurableObject<Env> implements Surroundings {
     const instance = randomHex(8);
     const alarmArmed = (await this.ctx.storage.getAlarm()) !== null;
     const outcome = restart(opened.durable, instance, now());
-    this.#start(new Engine(this, opened.durable, outcome, alarmArmed), instance);
+    this.#start(new Engine(this.#surroundings(), opened.durable, outcome, alarmArmed), instance);
   }
 
   #start(engine: Engine, instance: string): void {
@@ -100,7 +100,7 @@ export class Cluster extends DurableObject<Env> implements Surroundings {
     switch (held.kind) {
       case 'open':
         return done(held);
-      case 'newer':
+      case 'unusable':
         return refuse('internal', held.detail);
       case 'absent':
         return refuse('cluster-unknown', 'there is no cluster of this name; `holdfast cluster create` makes one');
@@ -109,28 +109,24 @@ export class Cluster extends DurableObject<Env> implements Surroundings {
     }
   }
 
-  // What the engine needs of the object around it.
-
-  tell(node: string, message: Renewals): void {
-    this.#sockets.tell(node, message);
-  }
-
-  nudge(node: string): void {
-    const reached = this.#sockets.nudge(node) + this.#agentPolls.wake(node);
-    if (reached === 0) this.#nudged.add(node);
-  }
-
-  stored(): void {
-    this.#polls.wake('stored');
-  }
-
-  setAlarm(afterMs: number): void {
-    this.ctx.waitUntil(this.ctx.storage.setAlarm(Date.now() + afterMs));
-  }
-
-  abandon(reason: string): void {
-    this.#held = { kind: 'newer', detail: reason };
-    this.ctx.abort(reason);
+  /** What the engine needs of the object around it. */
+  #surroundings(): Surroundings {
+    return {
+      storage: this.#storage,
+      nudge: (node) => {
+        const reached = this.#sockets.nudge(node) + this.#agentPolls.wake(node);
+        if (reached === 0) this.#nudged.add(node);
+      },
+      tell: (node, message) => this.#sockets.tell(node, message),
+      stored: () => {
+        this.#polls.wake('stored');
+      },
+      setAlarm: (afterMs) => this.ctx.waitUntil(this.ctx.storage.setAlarm(Date.now() + afterMs)),
+      abandon: (detail) => {
+        this.#held = { kind: 'unusable', detail };
+        this.ctx.abort(detail);
+      },
+    };
   }
 
   override async alarm(): Promise<void> {
@@ -147,18 +143,18 @@ export class Cluster extends DurableObject<Env> implements Surroundings {
 
   /** Makes the cluster. @returns when it was created, and whether it was there before. */
   async create(name: string): Promise<Result<{ createdAt: number; existed: boolean }>> {
-    if (this.#held.kind === 'newer') return refuse('internal', this.#held.detail);
-    if (this.#held.kind === 'open') return done({ createdAt: this.storage.createdAt(), existed: true });
+    if (this.#held.kind === 'unusable') return refuse('internal', this.#held.detail);
+    if (this.#held.kind === 'open') return done({ createdAt: this.#storage.createdAt(), existed: true });
     const createdAt = now();
     const instance = randomHex(8);
     const state = emptyState(name, randomHex(16), instance, createdAt);
-    this.storage.create(state.durable, createdAt, {
+    this.#storage.create(state.durable, createdAt, {
       kind: 'cluster.created',
       severity: 'info',
       detail: `cluster ${name}`,
       at: createdAt,
     });
-    this.#start(new Engine(this, state.durable, { state, effects: [] }, false), instance);
+    this.#start(new Engine(this.#surroundings(), state.durable, { state, effects: [] }, false), instance);
     return done({ createdAt, existed: false });
   }
 

@@ -29,7 +29,7 @@ export interface Change {
 
 export type Opened =
   | { readonly kind: 'absent' }
-  | { readonly kind: 'newer'; readonly detail: string }
+  | { readonly kind: 'unusable'; readonly detail: string }
   | { readonly kind: 'open'; readonly durable: Durable };
 
 export class ClusterStorage {
@@ -46,7 +46,7 @@ export class ClusterStorage {
     const version = versionOf(this.#sql);
     if (version === 0) return { kind: 'absent' };
     const known = latestVersion(clusterMigrations);
-    if (version > known) return { kind: 'newer', detail: new NewerDatabaseError(version, known).message };
+    if (version > known) return { kind: 'unusable', detail: new NewerDatabaseError(version, known).message };
     if (version < known) this.#storage.transactionSync(() => migrate(this.#sql, clusterMigrations));
     const durable = this.#load();
     return durable === null ? { kind: 'absent' } : { kind: 'open', durable };

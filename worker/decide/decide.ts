@@ -133,6 +133,8 @@ export function nextTick(state: ClusterState, now: number): number | null {
   const times: number[] = [];
   for (const node of Object.values(state.durable.nodes)) {
     if (node.removed || node.lost) continue;
+    // one that joined but whose agent never ran is never lost, see findLost
+    if (node.agentVersion === null && state.volatile.nodes[node.name] === undefined) continue;
     const seen = state.volatile.nodes[node.name]?.lastSeenAt ?? state.volatile.startedAt;
     times.push(seen + timing.leaseMs + 1);
     const readyAt = state.volatile.nodes[node.name]?.readyAt ?? 0;

@@ -275,14 +275,20 @@ function onRenewal(
   if (problem !== undefined || group === undefined || group.lease === null)
     return { state: before, answer: { verdict: 'refused', ...held, reason: problem ?? 'the group is unknown' } };
   let state = withRenewal(before, held.group, { id: report.id, at: now });
-  if (group.lease.suspectSince !== null || group.lease.confirmedAt === null || group.lease.leaseMs !== report.leaseMs)
-    state = withLease(state, group, {
-      suspectSince: null,
-      confirmedAt: group.lease.confirmedAt ?? now,
-      leaseMs: report.leaseMs,
-    });
+  const leaseMs = countedLeaseMs(before, group.lease, report);
+  if (group.lease.suspectSince !== null || group.lease.confirmedAt === null || group.lease.leaseMs !== leaseMs)
+    state = withLease(state, group, { suspectSince: null, confirmedAt: group.lease.confirmedAt ?? now, leaseMs });
   const order = releaseOrder(state, group, now) === undefined ? 'run' : 'release';
   return { state, answer: { verdict: 'renewed', ...held, order } };
+}
+
+/**
+ * L as the owner counts it at most. A report by an older configuration may have been overtaken by one that counts a longer lease, so
+ * it shortens nothing.
+ */
+function countedLeaseMs(state: ClusterState, lease: Lease, report: Report): number {
+  if (report.revision === state.durable.revision) return report.leaseMs;
+  return Math.max(lease.leaseMs, report.leaseMs);
 }
 
 function onGroupReports(before: ClusterState, report: Report, now: number): Outcome {
@@ -357,8 +363,9 @@ function onClaim(before: ClusterState, report: Report, claim: Claim, now: number
   if (repeated) {
     // the same grant again; it counts as a renewal, so the wait of others starts anew
     const renewed = withRenewal(before, group.name, { id: report.id, at: now });
-    const same = lease.suspectSince === null && lease.leaseMs === report.leaseMs;
-    const state = same ? renewed : withLease(renewed, group, { suspectSince: null, leaseMs: report.leaseMs });
+    const leaseMs = countedLeaseMs(before, lease, report);
+    const same = lease.suspectSince === null && lease.leaseMs === leaseMs;
+    const state = same ? renewed : withLease(renewed, group, { suspectSince: null, leaseMs });
     return { state, effects: [], grant: grantOf(lease, group.name, null) };
   }
 

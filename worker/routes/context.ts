@@ -1,4 +1,5 @@
 import type { Context, Hono } from 'hono';
+import type { ProblemCode } from '../../schemas/api.ts';
 import { nameSchema } from '../../schemas/names.ts';
 import type { Cluster } from '../cluster/index.ts';
 import type { Env } from '../env.ts';
@@ -29,8 +30,26 @@ export function clusterOf(c: RequestContext): DurableObjectStub<Cluster> {
   return c.env.CLUSTER.get(c.env.CLUSTER.idFromName(name));
 }
 
-/** The name of a node in the path, where it need not exist yet. */
-export function nodeName(c: RequestContext): string {
+/** The group that the path names. */
+export function groupOf(c: RequestContext): string {
+  return known(c, 'group', 'group-unknown');
+}
+
+/** The node that the path names. */
+export function nodeOf(c: RequestContext): string {
+  return known(c, 'node', 'node-unknown');
+}
+
+/** A text that can be no name names nothing. */
+function known(c: RequestContext, part: 'group' | 'node', code: ProblemCode): string {
+  const text = pathPart(c, part);
+  const name = nameSchema.safeParse(text);
+  if (name.success) return name.data;
+  throw problem(code, `${text} cannot be the name of a ${part}`);
+}
+
+/** The name in the path of a node that need not exist yet. */
+export function newNodeOf(c: RequestContext): string {
   const parsed = nameSchema.safeParse(pathPart(c, 'node'));
   if (parsed.success) return parsed.data;
   throw problem('invalid-value', `not the name of a node: ${parsed.error.issues[0]?.message}`);

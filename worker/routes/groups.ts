@@ -1,34 +1,34 @@
 import { moveSchema } from '../../schemas/api.ts';
 import type { Action } from '../cluster/index.ts';
 import { readJson } from './body.ts';
-import { clusterOf, type Handlers, pathPart, type RequestContext } from './context.ts';
+import { clusterOf, groupOf, type Handlers, type RequestContext } from './context.ts';
 import { nothing } from './nothing.ts';
 import { started } from './operations.ts';
 import { unwrap } from './problem.ts';
 
 export const groups = {
   'GET /v1/clusters/:cluster/groups/:group/why': async (c) => {
-    return c.json(unwrap(await clusterOf(c).why(pathPart(c, 'group'))));
+    return c.json(unwrap(await clusterOf(c).why(groupOf(c))));
   },
 
   'POST /v1/clusters/:cluster/groups/:group/move': async (c) => {
     const { to } = await readJson(c, moveSchema);
-    return await act(c, { type: 'move', group: pathPart(c, 'group'), to: to ?? null });
+    return await act(c, { type: 'move', group: groupOf(c), to: to ?? null });
   },
 
   'POST /v1/clusters/:cluster/groups/:group/stop': async (c) => {
     await readJson(c, nothing);
-    return await act(c, { type: 'group-stop', group: pathPart(c, 'group') });
+    return await act(c, { type: 'group-stop', group: groupOf(c) });
   },
 
   'POST /v1/clusters/:cluster/groups/:group/start': async (c) => {
     await readJson(c, nothing);
-    return await act(c, { type: 'group-start', group: pathPart(c, 'group') });
+    return await act(c, { type: 'group-start', group: groupOf(c) });
   },
 
   'POST /v1/clusters/:cluster/groups/:group/cleanup': async (c) => {
     await readJson(c, nothing);
-    unwrap(await clusterOf(c).actNow({ type: 'cleanup', group: pathPart(c, 'group') }));
+    unwrap(await clusterOf(c).actNow({ type: 'cleanup', group: groupOf(c) }));
     return c.json({ done: true });
   },
 } satisfies Handlers<

@@ -2,7 +2,7 @@ import { confirmDeadSchema, createTokenSchema, removeNodeSchema } from '../../sc
 import { JOIN_TOKEN_DEFAULT_TTL_MS, JOIN_TOKEN_MAX_TTL_MS } from '../../schemas/limits.ts';
 import { timestamp } from '../cluster/index.ts';
 import { flagFrom, readJson } from './body.ts';
-import { clusterOf, type Handlers, nodeName, pathPart } from './context.ts';
+import { clusterOf, type Handlers, newNodeOf, nodeOf } from './context.ts';
 import { nothing } from './nothing.ts';
 import { started } from './operations.ts';
 import { problem, unwrap } from './problem.ts';
@@ -15,7 +15,7 @@ export const nodes = {
 
   'DELETE /v1/clusters/:cluster/nodes/:node': async (c) => {
     const { force } = await readJson(c, removeNodeSchema);
-    const node = pathPart(c, 'node');
+    const node = nodeOf(c);
     unwrap(await clusterOf(c).actNow({ type: 'node-remove', node, force: flagFrom(c, 'force') || force === true }));
     return c.json({ done: true });
   },
@@ -26,25 +26,25 @@ export const nodes = {
       const detail = `a join token lives at most ${JOIN_TOKEN_MAX_TTL_MS / 3_600_000} hours`;
       throw problem('invalid-value', detail, [{ path: 'ttlMs', detail }]);
     }
-    const node = nodeName(c);
+    const node = newNodeOf(c);
     const { token, expiresAt } = unwrap(await clusterOf(c).createToken(node, ttlMs));
     return c.json({ token, node, expiresAt: timestamp(expiresAt) }, 201);
   },
 
   'POST /v1/clusters/:cluster/nodes/:node/standby': async (c) => {
     await readJson(c, nothing);
-    return started(c, unwrap(await clusterOf(c).act({ type: 'node-standby', node: pathPart(c, 'node') })));
+    return started(c, unwrap(await clusterOf(c).act({ type: 'node-standby', node: nodeOf(c) })));
   },
 
   'POST /v1/clusters/:cluster/nodes/:node/ready': async (c) => {
     await readJson(c, nothing);
-    unwrap(await clusterOf(c).actNow({ type: 'node-ready', node: pathPart(c, 'node') }));
+    unwrap(await clusterOf(c).actNow({ type: 'node-ready', node: nodeOf(c) }));
     return c.json({ done: true });
   },
 
   'POST /v1/clusters/:cluster/nodes/:node/confirm-dead': async (c) => {
     await readJson(c, confirmDeadSchema);
-    unwrap(await clusterOf(c).actNow({ type: 'confirm-dead', node: pathPart(c, 'node') }));
+    unwrap(await clusterOf(c).actNow({ type: 'confirm-dead', node: nodeOf(c) }));
     return c.json({ done: true });
   },
 } satisfies Handlers<

@@ -37,6 +37,7 @@ const cases: readonly [string, ProblemCode, () => Promise<Answer>][] = [
   ['an unknown group', 'group-unknown', () => coordinator.admin('POST', `${shop}/groups/nope/move`)],
   ['why of an unknown group', 'group-unknown', () => coordinator.admin('GET', `${shop}/groups/nope/why`)],
   ['why of a word of the language', 'group-unknown', () => coordinator.admin('GET', `${shop}/groups/constructor/why`)],
+  ['a group that cannot be', 'group-unknown', () => coordinator.admin('POST', `${shop}/groups/constructor/stop`)],
   ['an unknown node', 'node-unknown', () => coordinator.admin('POST', `${shop}/nodes/nope/standby`)],
   ['an unknown operation', 'operation-unknown', () => coordinator.admin('GET', `${shop}/operations/op_nope`)],
   ['an unknown query parameter', 'invalid-value', () => coordinator.admin('DELETE', `${shop}/nodes/nope?froce=1`)],
