@@ -97,7 +97,7 @@ export function reasonText(reason: Reason): string {
     case 'declared-dead':
       return `was declared dead ${reason.since} and has not restarted since`;
     case 'owner':
-      return 'runs it already (stay put)';
+      return 'has it, or had it last (stay put)';
     case 'target':
       return `an operator moves it here (${reason.operation})`;
     case 'preference':

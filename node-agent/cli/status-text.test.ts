@@ -111,7 +111,7 @@ vip-192.0.2.10  running
 nginx           running  restarted once
 
 NODE   ELIGIBLE  WHY
-alice  runs it   runs it already (stay put); number 1 of the \`on\` list
+alice  runs it   has it, or had it last (stay put); number 1 of the \`on\` list
 bob    yes       number 2 of the \`on\` list`,
     );
   });

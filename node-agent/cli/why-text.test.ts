@@ -65,7 +65,7 @@ it('why tells where and why, the story of the last failover with the measured ou
 
 NODE   ELIGIBLE  WHY
 alice  NO        is lost, last seen 2026-11-22T09:00:00.100Z
-bob    runs it   runs it already (stay put)
+bob    runs it   has it, or had it last (stay put)
 
 Last change: the lease of alice expired: it stopped renewing
   alice -> bob, epoch 41, decision 9

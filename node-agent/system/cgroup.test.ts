@@ -130,3 +130,14 @@ test('cgroups', { skip: noCgroups() }, async (t) => {
     assert.match(located.root, /\/holdfast-groups$/);
   });
 });
+
+test('an operation that was just given its cgroup keeps it when the next one tidies up', { skip: noCgroups() }, () => {
+  const cgroups = testCgroups();
+  const group = cgroups.group('race');
+  const first = group.operation();
+  const second = group.operation();
+  assert.ok(existsSync(first.path), 'still empty, and under way');
+  first.remove();
+  second.remove();
+  cgroups.all().remove();
+});

@@ -94,6 +94,9 @@ export class Cgroups {
 /** Of the whole process: no two operations ever share a cgroup, or the end of one would be the end of the other. */
 let operations = 0;
 
+/** Cgroups of operations that are under way: still empty when just made, and not to be tidied away then. */
+const underWay = new Set<string>();
+
 /** Everything that one group runs: killing this cgroup kills its daemons and its operations. */
 export class GroupCgroup {
   readonly path: string;
@@ -115,9 +118,13 @@ export class GroupCgroup {
   /** A cgroup for one operation, made at once. Empty ones of operations that left something behind for a while are removed in passing. */
   operation(): Cgroup {
     const directory = join(this.path, '.ops');
-    for (const name of subgroups(directory)) removeIfEmpty(join(directory, name));
+    for (const name of subgroups(directory)) {
+      const path = join(directory, name);
+      if (!underWay.has(path)) removeIfEmpty(path);
+    }
     operations += 1;
     const operation = new Cgroup(join(directory, `${process.pid}-${operations}`));
+    underWay.add(operation.path);
     operation.create();
     return operation;
   }
@@ -182,6 +189,7 @@ export class Cgroup {
 
   /** @returns whether it is gone; a cgroup with processes stays. */
   remove(): boolean {
+    underWay.delete(this.path);
     return removeIfEmpty(this.path);
   }
 }

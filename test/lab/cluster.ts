@@ -20,6 +20,8 @@ export interface ClusterOptions {
   /** More of `holdfast join --allow`. */
   allow?: readonly string[];
   observe?: ObserverOptions;
+  /** Whether the coordinator opens its test hooks. */
+  testHooks?: boolean;
 }
 
 const parameters = (params: Readonly<Record<string, string>>) => JSON.stringify(params);
@@ -60,7 +62,7 @@ export class Cluster {
     const lab = await Lab.create({ hosts: [...names] });
     try {
       const observer = await lab.observe(options.observe ?? { processes: ['nginx', 'mariadbd'] });
-      const product = await Product.create(lab);
+      const product = await Product.create(lab, { testHooks: options.testHooks ?? false });
       await product.startCoordinator();
       await product.createCluster();
       const cluster = new Cluster(lab, product, observer, names);

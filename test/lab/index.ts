@@ -6,11 +6,12 @@ export { type CommandOptions, type Finished, mustRun, run } from './command.ts';
 export type { ExecOptions, Exit, Host, HostProcess, HostState, SpawnOptions } from './host.ts';
 export type { Device } from './host-files.ts';
 export { Lab, type LabOptions } from './lab.ts';
+export { assertNeverTwo, assertNothingForgotten, everyEvent, type Memory, memoryOf } from './memory.ts';
 export { type Direction, type LinkName, networks } from './network.ts';
 export type { Observer, ObserverOptions } from './observer.ts';
 export { labPackages, preparePackages } from './packages.ts';
 export { repoRoot } from './paths.ts';
-export { type AgentOptions, type EnrolOptions, Product, type ProductOptions } from './product.ts';
+export { type AgentOptions, type ApiAnswer, type EnrolOptions, Product, type ProductOptions } from './product.ts';
 export {
   installMariadb,
   installNginx,

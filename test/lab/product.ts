@@ -13,6 +13,16 @@ export interface ProductOptions {
   binary?: string;
   /** Name of the cluster; `lab` when left out. */
   cluster?: string;
+  /** Whether the coordinator opens its test hooks (`shiftClock`); false when left out. */
+  testHooks?: boolean;
+}
+
+/** An answer of the coordinator's API. */
+export interface ApiAnswer {
+  status: number;
+  headers: Readonly<Record<string, string>>;
+  // biome-ignore lint/suspicious/noExplicitAny: tests read fields of many answers
+  body: any;
 }
 
 export interface EnrolOptions {
@@ -56,6 +66,7 @@ export class Product {
       {
         restart: 'no',
         onLine: (line) => this.#ready.push(line),
+        ...(options.testHooks === true ? { env: { HOLDFAST_TEST_HOOKS: '1' } } : {}),
       },
     );
   }
@@ -114,6 +125,37 @@ export class Product {
     if (done.code !== 0)
       throw new Error(`holdfast ${args.join(' ')} failed (${done.signal ?? done.code}): ${done.stderr.trim()}`);
     return done.stdout;
+  }
+
+  /** One request to the API, as the administrator: for what the command line never sends. A body that is no text goes as JSON. */
+  async api(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<ApiAnswer> {
+    const { arbiter } = this.#lab;
+    const token = (await arbiter.readFile(`${dataDir}/admin.token`)).trim();
+    const json = body !== undefined && typeof body !== 'string';
+    const request = {
+      url: `${this.url}${path}`,
+      method,
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(json ? { 'content-type': 'application/json' } : {}),
+        ...headers,
+      },
+      body: json ? JSON.stringify(body) : body,
+    };
+    const script = join(import.meta.dirname, 'api-probe.ts');
+    const answer = await arbiter.mustExec([process.execPath, script], { input: JSON.stringify(request) });
+    return JSON.parse(answer) as ApiAnswer;
+  }
+
+  /** Test hook: shifts the coordinator's clock against its machine's; not cumulative, and gone when it restarts. */
+  async shiftClock(offsetMs: number): Promise<void> {
+    const { status, body } = await this.api('POST', '/v1/test/clock', { offsetMs });
+    if (status !== 200) throw new Error(`the clock was not shifted: ${status} ${JSON.stringify(body)}`);
   }
 
   async createCluster(): Promise<void> {

@@ -85,13 +85,20 @@ test('nonces end with the instance that gave them out', async () => {
   assert.equal((await alice.signedPost('report', alice.report(), nonce)).body.code, 'nonce-stale');
 });
 
-test('who is no member gets no nonce, and a name that every object has is no member', async () => {
-  for (const name of ['nobody', 'constructor']) {
-    const stranger = await TestNode.make(coordinator.origin, 'auth', name);
-    const answer = await stranger.post('nonce', { node: name });
-    assert.equal(answer.status, 401);
-    assert.equal(answer.body.code, 'unauthorized');
-  }
+test('who is no member gets no nonce', async () => {
+  const stranger = await TestNode.make(coordinator.origin, 'auth', 'nobody');
+  const answer = await stranger.post('nonce', { node: 'nobody' });
+  assert.equal(answer.status, 401);
+  assert.equal(answer.body.code, 'unauthorized');
+  const signed = await stranger.signature('POST', 'report', 'no-nonce', '{}');
+  assert.equal((await stranger.post('report', '{}', signed)).body.code, 'unauthorized');
+});
+
+test('the one name that every record has is the name of nobody', async () => {
+  const stranger = await TestNode.make(coordinator.origin, 'auth', 'constructor');
+  assert.equal((await stranger.post('nonce', { node: 'constructor' })).body.code, 'invalid-value');
+  const signed = await stranger.signature('POST', 'report', 'no-nonce', '{}');
+  assert.equal((await stranger.post('report', '{}', signed)).body.code, 'unauthorized');
 });
 
 test('a removed node is refused over HTTP and its socket closed', async () => {

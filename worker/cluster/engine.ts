@@ -82,11 +82,14 @@ export class Engine {
   constructor(around: Surroundings, stored: Durable, outcome: Pick<Outcome, 'state' | 'effects'>, alarmArmed: boolean) {
     this.#around = around;
     this.#stored = stored;
-    this.#alarmArmed = alarmArmed;
     this.#state = outcome.state;
     this.#effects.push(...outcome.effects);
+    // What has expired meanwhile is concluded before the alarm is thought of: otherwise each wake would set the next one for ever.
+    this.#alarmArmed = true;
     this.#commit();
-    this.#schedule();
+    this.tick();
+    this.#alarmArmed = alarmArmed;
+    this.#armAlarm();
   }
 
   get state(): ClusterState {
@@ -244,10 +247,11 @@ export class Engine {
   /** The backstop behind it: an alarm is a row written, so it is set rarely and only while a lease may have to expire. */
   #armAlarm(): void {
     if (this.#alarmArmed) return;
-    const leased = Object.values(this.#state.durable.groups).some(
-      (group) => group.lease !== null && !group.lease.released,
+    const { durable, volatile } = this.#state;
+    const mayExpire = Object.values(durable.groups).some(
+      ({ name, lease }) => lease !== null && !lease.released && volatile.expired[name] !== lease.epoch,
     );
-    if (!leased) return;
+    if (!mayExpire) return;
     this.#alarmArmed = true;
     this.#around.setAlarm(BACKSTOP_ALARM_MS);
   }
