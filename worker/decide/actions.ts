@@ -297,7 +297,8 @@ function onConfirmDead(before: ClusterState, name: string, now: number): Outcome
   let state = before;
   for (const groupName of owned) {
     const group = state.durable.groups[groupName];
-    if (group?.lease == null || freeAtOnce(group.lease, timing)) continue;
+    // said twice, it does not make others wait twice
+    if (group?.lease == null || group.lease.provenDeadAt !== null || freeAtOnce(group.lease, timing)) continue;
     // V becomes the group's `on` list, as after RELEASE
     state = withLease(state, group, {
       provenDeadAt: now,

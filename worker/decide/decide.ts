@@ -4,6 +4,7 @@
  * which operations ended, who should speak up.
  */
 import type { Operation } from '../../schemas/api.ts';
+import { LEASE_PROFILES } from '../../schemas/limits.ts';
 import { onAction } from './actions.ts';
 import { showGroup } from './explain.ts';
 import { freedom, holder, takeoverMs, timingOf } from './lease.ts';
@@ -33,12 +34,23 @@ export function emptyState(cluster: string, history: string, instance: string, n
 }
 
 function freshVolatile(instance: string, now: number): ClusterState['volatile'] {
-  return { instance, startedAt: now, lastEventAt: now, nodes: {}, renewals: {}, lastRefusals: {}, expired: {} };
+  return {
+    instance,
+    startedAt: now,
+    doubtUntil: 0,
+    lastEventAt: now,
+    nodes: {},
+    renewals: {},
+    lastRefusals: {},
+    expired: {},
+  };
 }
 
 /** C4: the last renewals are lost with the previous instance. Count from now, unless an earlier doubt is still on record. */
 export function restart(durable: Durable, instance: string, now: number): Outcome {
-  const state = suspectAll({ durable, volatile: freshVolatile(instance, now) }, now, { again: false });
+  const { takeoverMs: waitMs } = durable.config?.timing ?? LEASE_PROFILES.default;
+  const volatile = { ...freshVolatile(instance, now), doubtUntil: now + waitMs };
+  const state = suspectAll({ durable, volatile }, now, { again: false });
   return {
     state,
     effects: [
@@ -55,13 +67,21 @@ export function restart(durable: Durable, instance: string, now: number): Outcom
   };
 }
 
+/** @param again count anew even where an earlier doubt is on record: what the clock said before it stepped back is worth nothing. */
 function suspectAll(before: ClusterState, now: number, { again }: { again: boolean }): ClusterState {
   let state = before;
   for (const group of Object.values(before.durable.groups)) {
     const { lease } = group;
     if (lease === null || lease.released) continue;
-    if (lease.suspectSince !== null && !again) continue;
-    state = withLease(state, group, { suspectSince: now });
+    // a time that is still to come was written before the clock stepped back, perhaps while no instance ran
+    const ahead = lease.provenDeadAt === null ? 0 : lease.provenDeadAt - now;
+    const proof =
+      lease.provenDeadAt === null || ahead <= 0
+        ? {}
+        : { provenDeadAt: now, confirmedAt: lease.confirmedAt === null ? null : lease.confirmedAt - ahead };
+    const doubted = lease.suspectSince !== null && lease.suspectSince <= now && !again;
+    if (doubted && ahead <= 0) continue;
+    state = withLease(state, group, { ...proof, suspectSince: doubted ? lease.suspectSince : now });
   }
   return state;
 }
@@ -112,7 +132,13 @@ function onClock(before: ClusterState, now: number): Outcome {
     ]),
   );
   return {
-    state: withVolatile(suspected, { lastEventAt: now, nodes, expired: {} }),
+    state: withVolatile(suspected, {
+      lastEventAt: now,
+      startedAt: Math.min(suspected.volatile.startedAt, now),
+      doubtUntil: before.volatile.doubtUntil > lastEventAt ? now + timingOf(before).takeoverMs : 0,
+      nodes,
+      expired: {},
+    }),
     effects: [
       {
         kind: 'event',

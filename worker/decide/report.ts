@@ -10,7 +10,7 @@ import {
   type Report,
   versionProblem,
 } from '../../schemas/wire.ts';
-import { claimProblem, freedom, nextEpoch, renewalProblem, timingOf, waitOrigin } from './lease.ts';
+import { claimProblem, freeAtOnce, freedom, nextEpoch, renewalProblem, timingOf, waitOrigin } from './lease.ts';
 import { chosen, rank, releaseOrder } from './placement.ts';
 import {
   withDurable,
@@ -49,8 +49,10 @@ export function onReport(before: ClusterState, report: Report, now: number): Out
     state = answer.state;
     leases.push(answer.answer);
   }
-  run(onGroupReports(state, report, now));
-  run(onRefusals(state, report, now));
+  if (!overtaken(before, report)) {
+    run(onGroupReports(state, report, now));
+    run(onRefusals(state, report, now));
+  }
   for (const event of report.events ?? [])
     effects.push({
       kind: 'event',
@@ -65,6 +67,13 @@ export function onReport(before: ClusterState, report: Report, now: number): Out
   if (report.retiring === true)
     state = withVolatile(state, { nodes: withoutKeys(state.volatile.nodes, [report.node]) });
   return { state, effects, verdicts: { problem: undefined, leases, grants, refused } };
+}
+
+/** Sent before another report that has arrived already: its leases and releases count as ever, but what it tells is old. */
+function overtaken(before: ClusterState, report: Report): boolean {
+  const live = before.volatile.nodes[report.node];
+  if (live === undefined || live.incarnation !== report.incarnation || report.sentMs === undefined) return false;
+  return report.sentMs < live.sentMs;
 }
 
 interface Identified {
@@ -155,11 +164,13 @@ function identify(before: ClusterState, report: Report, now: number): Identified
       'error',
       `two agents speak as ${report.node}: the second is held off. A cloned disk or state directory? Join the clone under a name of its own`,
     );
+  const newest = live !== undefined && overtaken(before, report) ? live : undefined;
   let state = withLive(before, report.node, {
     incarnation: report.incarnation,
     lastSeenAt: now,
-    readyAt: now + report.quarantineMs,
-    revision: report.revision,
+    sentMs: newest?.sentMs ?? report.sentMs ?? 0,
+    readyAt: newest?.readyAt ?? now + report.quarantineMs,
+    revision: newest?.revision ?? report.revision,
     epochsKnown: report.epochs !== undefined || (live?.incarnation === report.incarnation && live.epochsKnown),
     rival: rival === null ? null : { ...rival, told: true },
   });
@@ -455,6 +466,9 @@ function claimRefusal(
   if (group.desired === 'stopped') return [{ rule: 'group-stopped' }];
   const { restored } = state.durable;
   if (restored !== null) return [{ rule: 'restored', waitingFor: unreported(state) }];
+  const unheard = unheardInDoubt(state, now);
+  if (unheard.length > 0 && freeAtOnce(group.lease, timingOf(state)))
+    return [{ rule: 'instance-new', waitingFor: unheard, remainingMs: state.volatile.doubtUntil - now }];
   const wait = claimProblem(group, state.volatile.renewals[group.name], claim, timingOf(state), now);
   if (wait !== undefined) return [wait];
   const mine = candidates.find((candidate) => candidate.node === report.node);
@@ -462,6 +476,18 @@ function claimRefusal(
   if (!mine.eligible) return mine.reasons;
   const best = chosen(candidates);
   return best === undefined || best === report.node ? undefined : [{ rule: 'better-candidate', node: best }];
+}
+
+/**
+ * C7: data that was restored shows itself only when a node reports a higher epoch. Until every node has told its epochs to this
+ * instance, or any lease given by an earlier one has run out, what looks free is not granted.
+ */
+function unheardInDoubt(state: ClusterState, now: number): string[] {
+  if (now >= state.volatile.doubtUntil) return [];
+  return Object.values(state.durable.nodes)
+    .filter((node) => !node.removed && node.declaredDead === null)
+    .filter((node) => state.volatile.nodes[node.name]?.epochsKnown !== true)
+    .map((node) => node.name);
 }
 
 /** C7: nodes that have not told their epochs since the restore. */

@@ -107,6 +107,8 @@ export interface Durable {
 export interface NodeLive {
   readonly incarnation: string;
   readonly lastSeenAt: number;
+  /** Of the newest report, on the node's own clock: one that bears an older time was overtaken. */
+  readonly sentMs: number;
   /** P3: when its quarantine ends. */
   readonly readyAt: number;
   readonly revision: number;
@@ -125,6 +127,11 @@ export interface Renewal {
 export interface Volatile {
   readonly instance: string;
   readonly startedAt: number;
+  /**
+   * C7: until then this instance cannot know whether its data is the newest, so a lease that looks free may still be held by an
+   * owner that has yet to report. 0: the cluster was made in this instance.
+   */
+  readonly doubtUntil: number;
   readonly lastEventAt: number;
   readonly nodes: Readonly<Record<string, NodeLive>>;
   /** Newest renewal by group. */
