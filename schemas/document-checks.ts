@@ -53,8 +53,6 @@ export interface Checked {
 /** Longest time-out or interval: a day is a mistake, not a wish. */
 const MAX_TIME_MS = 24 * 3_600_000;
 const MIN_INTERVAL_MS = 100;
-/** A name that every JavaScript object answers to. */
-const RESERVED_NAME = 'constructor';
 
 type Report = (path: Path, position: Position, detail: string, suggestion?: string) => void;
 
@@ -75,8 +73,6 @@ export function check(parts: Parts, source: Source): Checked {
   const addresses = new Map<string, string>();
   const groups: Record<string, GroupConfig> = {};
   for (const group of parts.groups) {
-    const path = ['groups', group.name];
-    if (group.name === RESERVED_NAME) report(path, source.keyAt(path), `a group cannot be named ${RESERVED_NAME}`);
     if (parts.nodes !== undefined) checkOn(group, nodes, source, report);
     const resources = checkResources(group, addresses, source, report);
     groups[group.name] = { name: group.name, on: group.on === undefined ? nodes : defined(group.on), resources };
@@ -92,7 +88,6 @@ function checkNodes(nodes: NonNullable<Parts['nodes']>, source: Source, report: 
   nodes.forEach((node, index) => {
     const path = ['nodes', index];
     if (node === undefined) return;
-    if (node === RESERVED_NAME) report(path, source.valueAt(path), `a node cannot be named ${RESERVED_NAME}`);
     if (nodes.indexOf(node) !== index) report(path, source.valueAt(path), `\`${node}\` stands twice in nodes`);
   });
 }

@@ -305,7 +305,9 @@ function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
   for (const answer of reply.leases)
     step(answer.verdict === 'renewed' ? onRenewed(state, answer, request, nowMs) : onRefused(state, answer, nowMs));
   for (const grant of reply.grants) step(onGrant(state, grant, request, nowMs));
-  if (reply.config !== undefined && reply.config.revision !== state.revision) {
+  // Another instance may call another document by the same number: its data may have been restored.
+  const foreign = reply.instance !== before.instance;
+  if (reply.config !== undefined && (foreign || reply.config.revision !== state.revision)) {
     const { timing, revision } = reply.config;
     state = { ...state, timing, revision, nextReportMs: nowMs };
     effects.push({ kind: 'configure', config: reply.config });

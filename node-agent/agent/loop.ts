@@ -124,6 +124,9 @@ export class AgentLoop {
     const [epochs, config] = await Promise.all([files.epochs(), files.config()]);
     const timing = timingBefore(config);
     let loop: AgentLoop | undefined;
+    // Epochs of another life of the cluster, from before this node joined again, say nothing about this one.
+    const otherLife = identity.history !== null && epochs.history !== null && epochs.history !== identity.history;
+    const seen = otherLife ? {} : epochs.epochs;
     const guard = await GuardClient.connect(stateDir, {
       spawn: options.guardPath,
       onLost: (reason) => loop?.onGuardLost(reason.message),
@@ -134,7 +137,7 @@ export class AgentLoop {
     const incarnation = found.incarnation ?? `${identity.node}-${randomUUID().slice(0, 13)}`;
     if (found.incarnation === undefined) {
       // A node that never worked under a lease has promised nothing to anyone. Noted first: an incarnation always has its quarantine.
-      const endMs = Object.keys(epochs.epochs).length === 0 ? 0 : bootMs() + timing.promiseMs;
+      const endMs = Object.keys(seen).length === 0 ? 0 : bootMs() + timing.promiseMs;
       await guard.note('quarantine', String(endMs));
       await guard.setIncarnation(incarnation);
     }
@@ -144,8 +147,8 @@ export class AgentLoop {
       incarnation,
       timing,
       revision: 0,
-      history: epochs.history ?? identity.history,
-      epochs: epochs.epochs,
+      history: identity.history ?? epochs.history,
+      epochs: seen,
       quarantineEndMs,
       held: heldBy(found, bootMs(), timing.stopMs),
       claimable: new Set(),

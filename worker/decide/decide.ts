@@ -10,7 +10,7 @@ import { showGroup } from './explain.ts';
 import { freedom, holder, takeoverMs, timingOf } from './lease.ts';
 import { lostSince } from './placement.ts';
 import { iso, withDurable, withGroup, withLease, withNode, withoutKeys, withVolatile } from './records.ts';
-import { onReport, unreported } from './report.ts';
+import { onReport, restoredUntil, unreported } from './report.ts';
 import type { ClusterState, CoordinatorEvent, Durable, Effect, GroupRecord, Outcome } from './state.ts';
 
 /** Steps of the coordinator's clock smaller than this are ordinary slewing and rounding. */
@@ -39,6 +39,7 @@ function freshVolatile(instance: string, now: number): ClusterState['volatile'] 
     startedAt: now,
     doubtUntil: 0,
     lastEventAt: now,
+    renewalCount: 0,
     nodes: {},
     renewals: {},
     lastRefusals: {},
@@ -172,6 +173,7 @@ export function nextTick(state: ClusterState, now: number): number | null {
     const free = freedom(group.lease, state.volatile.renewals[group.name], timing, now);
     times.push(free.free ? now : free.until);
   }
+  if (state.durable.restored !== null && restoredUntil(state) > now) times.push(restoredUntil(state));
   return times.length === 0 ? null : Math.max(now + 1, Math.min(...times));
 }
 
@@ -196,20 +198,24 @@ function settle(original: ClusterState, changed: ClusterState, now: number): Out
 
 /** C7: once every node has reported, the highest epoch is known and grants continue above it. */
 function endRestore(state: ClusterState, now: number): Outcome {
-  if (state.durable.restored === null || unreported(state).length > 0) return { state, effects: [] };
+  const { restored } = state.durable;
+  if (restored === null || (unreported(state).length > 0 && !restored.confirmed)) return { state, effects: [] };
+  if (now < restoredUntil(state)) return { state, effects: [] };
   return {
     state: withDurable(state, { restored: null }),
-    effects: [
-      {
-        kind: 'event',
-        event: {
-          kind: 'coordinator.history-confirmed',
-          severity: 'info',
-          detail: 'every node has reported; grants continue above the highest epoch seen',
-          at: now,
-        },
-      },
-    ],
+    effects: restored.confirmed
+      ? []
+      : [
+          {
+            kind: 'event',
+            event: {
+              kind: 'coordinator.history-confirmed',
+              severity: 'info',
+              detail: 'every node has reported; grants continue above the highest epoch seen',
+              at: now,
+            },
+          },
+        ],
   };
 }
 

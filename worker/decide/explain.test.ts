@@ -34,6 +34,7 @@ test('status shows every node: the configured that never joined, the lost, the r
 
 test('status says while a restored coordinator holds back, and for whom it waits', () => {
   const desk = new Desk();
+  desk.restarts();
   desk.hears('bob', { epochs: { db: 3 } });
   deepEqual(statusOf(desk.state, desk.now).restored?.waitingFor, ['alice', 'carol']);
   match(statusOf(desk.state, desk.now).groups.db?.reason ?? '', /waiting for alice, carol/);

@@ -163,6 +163,8 @@ describe('C2: a claim', () => {
     desk.runsOn('alice');
     desk.hears('alice', { releases: [{ group: 'db', epoch: 1 }] });
     for (const node of ['bob', 'alice', 'carol']) desk.hears(node, { epochs: { db: node === 'bob' ? 7 : 1 } });
+    desk.passes(TAKEOVER_MS, ['alice', 'bob', 'carol']);
+    desk.does({ type: 'tick' });
     equal(desk.state.durable.restored, null);
     equal(desk.claims('alice').grants[0]?.epoch, 8);
   });
@@ -325,6 +327,16 @@ describe('proof of death', () => {
     desk.passes(2_100, ['bob']);
     desk.does({ type: 'confirm-dead', node: 'alice' });
     equal(desk.renews('alice', 1).problem?.code, 'declared-dead');
+  });
+
+  test('refuses them also when a new incarnation has come and gone since', () => {
+    const desk = new Desk();
+    desk.runsOn('alice');
+    desk.passes(2_100, ['bob']);
+    desk.does({ type: 'confirm-dead', node: 'alice' });
+    desk.hears('alice', { incarnation: 'alice-2' });
+    desk.hears('alice', { incarnation: 'alice-2', retiring: true });
+    equal(desk.renews('alice', 1).leases[0]?.verdict, 'refused');
   });
 
   test('makes the group’s `on` list its voters again', () => {

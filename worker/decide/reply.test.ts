@@ -93,9 +93,10 @@ describe('a reply', () => {
     }
   });
 
-  test('carries the configuration only to those who work by another revision', () => {
+  test('carries the configuration to those who work by another revision, and with the first report to an instance', () => {
     const desk = new Desk(config({ db: ['alice'], web: ['bob'] }));
-    equal(desk.hears('alice').config, undefined);
+    equal(desk.hearsWithoutEpochs('alice').config, undefined);
+    equal(desk.hears('alice').config?.revision, 1, 'after a restore the numbers repeat');
     const sent = desk.hears('alice', { revision: 0 }).config;
     deepEqual([sent?.revision, sent?.groups.map(({ name }) => name)], [1, ['db']]);
   });

@@ -85,8 +85,12 @@ export interface NodeRecord {
 
 export interface Restored {
   readonly since: number;
-  /** Nodes that have reported their epochs since. */
+  /** Nodes whose epochs are known. */
   readonly reported: readonly string[];
+  /** The longest lease that any node counted since: what an owner unknown to this data may still rely on. */
+  readonly longestLeaseMs: number;
+  /** An operator gave his word for the nodes that have not reported. */
+  readonly confirmed: boolean;
 }
 
 export interface Durable {
@@ -127,6 +131,8 @@ export interface Renewal {
 export interface Volatile {
   readonly instance: string;
   readonly startedAt: number;
+  /** Renewals counted by this instance: their names never repeat. */
+  readonly renewalCount: number;
   /**
    * C7: until then this instance cannot know whether its data is the newest, so a lease that looks free may still be held by an
    * owner that has yet to report. 0: the cluster was made in this instance.
