@@ -14,7 +14,7 @@ import {
   runningOnAlice,
   stateDir,
 } from './faults.ts';
-import { Client, documentOf, monotonicMs, resources, until, VIP, within } from './index.ts';
+import { Client, documentOf, monotonicMs, repoRoot, resources, until, VIP, within } from './index.ts';
 
 /** Incarnation of the agent on a host, as the agent itself says on its socket. */
 async function incarnation(cluster: Parameters<typeof runningOnAlice>[0], node: string): Promise<string> {
@@ -197,7 +197,17 @@ faultTest(
   {},
   async (cluster, t) => {
     const alice = await runningOnAlice(cluster);
-    const unit = cluster.product.agent(alice);
+    // The executable listens for no debugger, so the same agent is run from its sources: it takes over within the lease.
+    await cluster.product.agent(alice).stop();
+    const source = join(repoRoot, 'node-agent/main.ts');
+    const argv = [process.execPath, source, 'agent', '--state-dir', '/var/lib/holdfast'];
+    const unit = alice.unit('holdfast-agent-from-source', argv, { restart: 'always' });
+    await unit.start();
+    await until(async () => (await cluster.status()).nodes.alice?.lastSeenMs !== null, {
+      deadlineMs: 5_000,
+      what: 'alice',
+    });
+    await cluster.event('agent.started', { node: 'alice', detail: 'the agent was restarted; its incarnation goes on' });
     unit.kill('SIGUSR1');
     const script = join(import.meta.dirname, 'block-event-loop.ts');
     await until(async () => (await alice.exec([process.execPath, script, '60000'])).code === 0, {
@@ -215,6 +225,21 @@ faultTest(
     equal((await cluster.status()).groups.web?.owner, 'bob');
   },
 );
+
+faultTest('no signal opens a debugger in the agent', {}, async (cluster) => {
+  const alice = await runningOnAlice(cluster);
+  const unit = cluster.product.agent(alice);
+  unit.kill('SIGUSR1');
+  // two more reports of the agent: whatever the signal brought about has happened by then
+  for (let n = 0; n < 2; n++)
+    await until(async () => ((await cluster.status()).nodes.alice?.lastSeenMs ?? 9_999) < 100, {
+      deadlineMs: 5_000,
+      what: 'a report',
+    });
+  deepEqual(unit.exits, []);
+  notEqual((await alice.exec(['/bin/sh', '-c', 'ss -ltn | grep :9229'])).code, 0);
+  await cluster.settled('running', { on: 'alice' });
+});
 
 faultTest(
   'the guard is killed: the agent stops everything, releases, and comes back as a new incarnation',
