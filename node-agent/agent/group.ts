@@ -91,12 +91,9 @@ export class Group {
     return this.#state.want !== 'up' && this.#state.settled && allStopped(this.#state);
   }
 
-  get wanted(): RunState['want'] {
-    return this.#state.want;
-  }
-
-  get epoch(): number {
-    return this.#state.epoch;
+  /** A new declaration waits until what it changes has been stopped under the old one. */
+  get pending(): boolean {
+    return this.#state.next !== undefined;
   }
 
   report(): GroupReport {

@@ -191,7 +191,10 @@ export class Groups {
           this.stuck(name, reason);
           onStuck(name);
         },
-        onChange: () => onChange(name),
+        onChange: () => {
+          this.#save();
+          onChange(name);
+        },
       },
       planned,
     );
@@ -202,6 +205,7 @@ export class Groups {
   /** On disk only when everything that the new configuration leaves out is down: a host that restarts must know what to verify. */
   #save(): void {
     if (!this.#unsaved || this.#leaving.size > 0 || this.#config === undefined) return;
+    if (this.all().some((group) => group.pending)) return;
     this.#unsaved = false;
     this.#around.files.saveConfig(this.#config).catch((error: unknown) => {
       this.#unsaved = true;
