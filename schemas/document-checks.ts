@@ -56,8 +56,6 @@ export interface Checked {
 /** Longest time-out or interval: a day is a mistake, not a wish. */
 const MAX_TIME_MS = 24 * 3_600_000;
 const MIN_INTERVAL_MS = 100;
-/** A name that every JavaScript object answers to. */
-const RESERVED_NAME = 'constructor';
 
 /** What only one resource of the whole document may name, and where it is named first. */
 interface Taken {
@@ -85,8 +83,6 @@ export function check(parts: Parts, source: Source): Checked {
   const taken: Taken = { addresses: new Map(), devices: new Map(), directories: new Map() };
   const groups: Record<string, GroupConfig> = {};
   for (const group of parts.groups) {
-    const path = ['groups', group.name];
-    if (group.name === RESERVED_NAME) report(path, source.keyAt(path), `a group cannot be named ${RESERVED_NAME}`);
     if (parts.nodes !== undefined) checkOn(group, nodes, source, report);
     const resources = checkResources(group, taken, source, report);
     groups[group.name] = { name: group.name, on: group.on === undefined ? nodes : defined(group.on), resources };
@@ -102,7 +98,6 @@ function checkNodes(nodes: NonNullable<Parts['nodes']>, source: Source, report: 
   nodes.forEach((node, index) => {
     const path = ['nodes', index];
     if (node === undefined) return;
-    if (node === RESERVED_NAME) report(path, source.valueAt(path), `a node cannot be named ${RESERVED_NAME}`);
     if (nodes.indexOf(node) !== index) report(path, source.valueAt(path), `\`${node}\` stands twice in nodes`);
   });
 }

@@ -118,7 +118,7 @@ const fields: Bad[] = [
     text: 'cluster: shop\nnodes: [constructor]\n',
     line: 2,
     path: 'nodes[0]',
-    detail: /cannot be named constructor/,
+    detail: /`constructor` is reserved/,
   },
   {
     what: 'groups left empty',

@@ -1,8 +1,10 @@
 /** The events of a cluster: what happened, when, to whom. `events`, `why` and (later) webhooks speak of these and nothing else. */
 import * as z from 'zod';
+import { MAX_EPOCH, MAX_SPAN_MS } from './limits.ts';
 import { nameSchema } from './names.ts';
 
-export const eventKinds = [
+/** What the coordinator itself has seen or done. */
+export const clusterEventKinds = [
   'cluster.created',
   'config.applied',
   'coordinator.started',
@@ -23,7 +25,6 @@ export const eventKinds = [
   'node.accepts',
   'node.identity-conflict',
   'group.granted',
-  'group.refused',
   'group.lease-expired',
   'group.released',
   'group.running',
@@ -36,15 +37,16 @@ export const eventKinds = [
   'group.start-requested',
   'group.move-requested',
   'operation.finished',
-  // raised by agents
+] as const;
+
+/** What agents report; they may report nothing else, so that no node can tell the cluster's own story. */
+export const agentEventKinds = [
   'agent.started',
   'agent.lease-lost',
-  'agent.coordinator-unreachable',
   'agent.coordinator-reachable',
   'agent.guard-lost',
   'agent.fuse-fired',
   'agent.state-not-writable',
-  'agent.clock-problem',
   'agent.events-dropped',
   'resource.failed',
   'resource.restarting',
@@ -53,6 +55,8 @@ export const eventKinds = [
   'resource.stopped-without-lease',
   'resource.stop-failed',
 ] as const;
+
+export const eventKinds = [...clusterEventKinds, ...agentEventKinds] as const;
 export type EventKind = (typeof eventKinds)[number];
 
 export const eventSeverities = ['info', 'warning', 'error'] as const;
@@ -63,12 +67,12 @@ const detail = z.string().max(2_000);
 /** As an agent reports it. `agoMs`: how long before the report was sent it happened, on the node's own clock. */
 export const agentEventSchema = z.object({
   id: z.string().min(1).max(64),
-  kind: z.enum(eventKinds),
+  kind: z.enum(agentEventKinds),
   severity: z.enum(eventSeverities),
-  agoMs: z.int().nonnegative(),
+  agoMs: z.int().nonnegative().max(MAX_SPAN_MS),
   group: nameSchema.optional(),
   resource: nameSchema.optional(),
-  epoch: z.int().nonnegative().optional(),
+  epoch: z.int().nonnegative().max(MAX_EPOCH).optional(),
   detail,
 });
 export type AgentEvent = z.infer<typeof agentEventSchema>;

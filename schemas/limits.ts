@@ -25,6 +25,10 @@ export const RETRY_GATHER_MS = 2;
 /** A long poll is answered after this time at the latest (the platform ends an incoming request after 30 s). */
 export const LONG_POLL_MS = 25_000;
 
+/** Longest span of time and highest epoch that a message may name: beyond them arithmetic and dates would fail, and nobody means it. */
+export const MAX_SPAN_MS = 10 * 365 * 86_400_000;
+export const MAX_EPOCH = 2 ** 40;
+
 export const MAX_NODES = 16;
 export const MAX_GROUPS = 200;
 export const MAX_RESOURCES_PER_GROUP = 32;

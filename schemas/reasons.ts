@@ -37,6 +37,7 @@ export const reasonSchema = z.discriminatedUnion('rule', [
   z.object({ rule: z.literal('better-candidate'), node: nameSchema }),
   z.object({ rule: z.literal('restored'), waitingFor: z.array(nameSchema) }),
   z.object({ rule: z.literal('epochs-unreported') }),
+  z.object({ rule: z.literal('instance-new'), waitingFor: z.array(nameSchema), remainingMs: z.int() }),
 ]);
 export type Reason = z.infer<typeof reasonSchema>;
 
@@ -75,9 +76,9 @@ export type Decision = z.infer<typeof decisionSchema>;
 export function reasonText(reason: Reason): string {
   switch (reason.rule) {
     case 'not-listed':
-      return 'not in the group’s `on` list';
+      return 'is not in the group’s `on` list';
     case 'not-joined':
-      return 'named in the configuration, but has not joined';
+      return 'is named in the configuration, but has not joined';
     case 'removed':
       return 'was removed from the cluster';
     case 'standby':
@@ -116,6 +117,8 @@ export function reasonText(reason: Reason): string {
       return `${reason.node} ranks higher`;
     case 'restored':
       return `the coordinator’s data was restored; waiting for ${reason.waitingFor.join(', ') || 'the wait to end'}, or \`holdfast cluster confirm-history\``;
+    case 'instance-new':
+      return `the coordinator started anew and has not heard from ${reason.waitingFor.join(', ')}, which may still run it; it waits for another ${(reason.remainingMs / 1000).toFixed(1)} s at most`;
     case 'epochs-unreported':
       return 'has not yet reported the epochs it has seen';
     default:

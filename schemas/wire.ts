@@ -9,18 +9,20 @@ import * as z from 'zod';
 import { declarationSchema } from './config.ts';
 import { agentEventSchema } from './events.ts';
 import {
+  MAX_EPOCH,
   MAX_EVENTS_PER_REPORT,
   MAX_GROUPS,
   MAX_RESOURCES_PER_GROUP,
+  MAX_SPAN_MS,
   PROTOCOL_MAJOR,
   PROTOCOL_MINOR,
 } from './limits.ts';
 import { nameSchema } from './names.ts';
 
-const epoch = z.int().nonnegative();
+const epoch = z.int().nonnegative().max(MAX_EPOCH);
 const identifier = z.string().min(1).max(64);
 const text = z.string().max(2_000);
-const durationMs = z.int().nonnegative();
+const durationMs = z.int().nonnegative().max(MAX_SPAN_MS);
 
 export const versionSchema = z.tuple([z.int().nonnegative(), z.int().nonnegative()]);
 export type Version = z.infer<typeof versionSchema>;
@@ -89,6 +91,11 @@ export const reportSchema = z.object({
   id: identifier,
   node: nameSchema,
   incarnation: identifier,
+  /**
+   * When it was composed, on the node's own clock. Only tells the reports of one incarnation apart by age: what an overtaken one
+   * tells of the node is not believed.
+   */
+  sentMs: durationMs.optional(),
   agentVersion: z.string().max(64),
   /** Of the cluster's data as this node knows it; null before its first reply. */
   history: identifier.nullable(),

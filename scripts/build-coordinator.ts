@@ -3,7 +3,7 @@
  *
  *   node scripts/build-coordinator.ts [DIR]      default dist/coordinator
  */
-import { chmod, copyFile, mkdir, readFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readFile, rename } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -29,8 +29,10 @@ export async function buildCoordinator(outDir: string): Promise<void> {
     logLevel: 'warning',
   });
   await copyFile(join(root, 'worker/config.capnp'), join(outDir, 'config.capnp'));
-  await copyFile(workerdBinary(), join(outDir, 'workerd'));
-  await chmod(join(outDir, 'workerd'), 0o755);
+  // renamed into place: a workerd that runs cannot be written over
+  await copyFile(workerdBinary(), join(outDir, 'workerd.new'));
+  await chmod(join(outDir, 'workerd.new'), 0o755);
+  await rename(join(outDir, 'workerd.new'), join(outDir, 'workerd'));
 }
 
 /** The same code must mean the same on Cloudflare and on a machine of one's own. */

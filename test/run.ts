@@ -19,6 +19,7 @@ const TIERS = [
   'worker/**/*.test.ts',
   'node-agent/**/*.test.ts',
   'test/*.test.ts',
+  'test/sim/*.test.ts',
   'test/lab/*.test.ts',
 ];
 

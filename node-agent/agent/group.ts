@@ -20,6 +20,9 @@ import {
   runDue,
 } from './run.ts';
 
+/** What a resource's own time-out is given beyond it, so that the reason names the time-out and what it ended. */
+const OUTER_TIMEOUT_MARGIN_MS = 500;
+
 export interface Planned {
   readonly declared: Declared;
   readonly resource: Resource;
@@ -27,7 +30,7 @@ export interface Planned {
 
 export interface GroupOptions {
   readonly name: string;
-  readonly guard: () => GuardClient;
+  readonly guard: GuardClient;
   readonly now: () => number;
   readonly log: Log;
   readonly onNews: (news: RunNews) => void;
@@ -53,6 +56,8 @@ export class Group {
   #slots = new Map<string, Slot>();
   #timer: NodeJS.Timeout | undefined;
   #disposed = false;
+  #applying = false;
+  readonly #waiting: RunEvent[] = [];
 
   constructor(options: GroupOptions, plan: readonly Planned[]) {
     this.name = options.name;
@@ -119,7 +124,23 @@ export class Group {
     return plan.map(({ declared }) => declared);
   }
 
+  /**
+   * Carrying out an effect may bring the next event about (what is reported may cost the lease). It waits its turn: an effect that was
+   * decided earlier must never be carried out after one that was decided later.
+   */
   #apply(event: RunEvent): void {
+    if (this.#disposed) return;
+    this.#waiting.push(event);
+    if (this.#applying) return;
+    this.#applying = true;
+    try {
+      for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) this.#applyOne(next);
+    } finally {
+      this.#applying = false;
+    }
+  }
+
+  #applyOne(event: RunEvent): void {
     if (this.#disposed) return;
     const before = this.#state;
     const nowMs = this.#options.now();
@@ -147,14 +168,14 @@ export class Group {
         this.#slots.get(effect.key)?.calledOff.abort();
         return;
       case 'probe':
-        this.#act(effect.key, effect.timeoutMs, async (resource, signal) => ({
+        this.#act(effect.key, effect.timeoutMs + OUTER_TIMEOUT_MARGIN_MS, async (resource, signal) => ({
           type: 'probed',
           key: effect.key,
           probe: await this.#probe(resource, effect.recurring, signal),
         }));
         return;
       case 'start':
-        this.#act(effect.key, effect.timeoutMs, async (resource, signal) => ({
+        this.#act(effect.key, effect.timeoutMs + OUTER_TIMEOUT_MARGIN_MS, async (resource, signal) => ({
           type: 'started',
           key: effect.key,
           outcome: await this.#protected(resource, () => resource.start(signal)),
@@ -168,15 +189,20 @@ export class Group {
         }));
         return;
       case 'stop':
-        this.#act(effect.key, effect.timeoutMs, async (resource, signal) => ({
-          type: 'stopped',
-          key: effect.key,
-          rung: effect.rung,
-          outcome: await this.#released(
-            resource,
-            await (effect.rung === 'stop' ? resource.stop(signal) : resource.forceStop(signal)),
-          ),
-        }));
+        // a forced stop has no time-out but this one
+        this.#act(
+          effect.key,
+          effect.timeoutMs + (effect.rung === 'stop' ? OUTER_TIMEOUT_MARGIN_MS : 0),
+          async (resource, signal) => ({
+            type: 'stopped',
+            key: effect.key,
+            rung: effect.rung,
+            outcome: await this.#released(
+              resource,
+              await (effect.rung === 'stop' ? resource.stop(signal) : resource.forceStop(signal)),
+            ),
+          }),
+        );
         return;
       default:
         effect satisfies never;
@@ -232,7 +258,7 @@ export class Group {
 
   async #hold(resource: Resource): Promise<Outcome> {
     try {
-      for (const holding of await resource.holdings()) await this.#options.guard().hold(this.name, holding);
+      for (const holding of await resource.holdings()) await this.#options.guard.hold(this.name, holding);
       return { ok: true };
     } catch (error) {
       return {
@@ -247,7 +273,7 @@ export class Group {
   async #released(resource: Resource, outcome: Outcome): Promise<Outcome> {
     if (!outcome.ok) return outcome;
     try {
-      for (const holding of await resource.holdings()) await this.#options.guard().unhold(this.name, holding);
+      for (const holding of await resource.holdings()) await this.#options.guard.unhold(this.name, holding);
       return outcome;
     } catch (error) {
       if (error instanceof GuardError && error.code === 'held')

@@ -9,10 +9,11 @@ import { AgentLoop } from './loop.ts';
 /** Exit code when another agent has the state directory; a unit must not try again. */
 export const EXIT_ALREADY_RUNNING = 75;
 
-/** One line per event on stderr, with the priority that journald reads. */
+/** One line per event on stderr; with the priority that journald reads where it is journald that reads. */
+const journal = process.env.JOURNAL_STREAM !== undefined;
 const log: Log = {
-  info: (message) => process.stderr.write(`<6>${oneLine(message)}\n`),
-  warn: (message) => process.stderr.write(`<4>${oneLine(message)}\n`),
+  info: (message) => process.stderr.write(`${journal ? '<6>' : ''}${oneLine(message)}\n`),
+  warn: (message) => process.stderr.write(`${journal ? '<4>' : 'warning: '}${oneLine(message)}\n`),
 };
 
 /**

@@ -3,6 +3,9 @@ import { randomBytes } from 'node:crypto';
 import type { AgentEvent } from '../../schemas/events.ts';
 import { MAX_EVENTS_PER_REPORT, MAX_QUEUED_EVENTS } from '../../schemas/limits.ts';
 
+/** Of events in one report: leases must always fit beside them. */
+const MAX_BYTES = 32 * 1024;
+
 export type JournalEntry = Omit<AgentEvent, 'id' | 'agoMs'>;
 
 export class Journal {
@@ -43,9 +46,15 @@ export class Journal {
       this.#dropped = 0;
     }
     const nowMs = this.#now();
-    return this.#queue
-      .slice(0, MAX_EVENTS_PER_REPORT)
-      .map(({ id, atMs, entry }) => ({ ...entry, id, agoMs: Math.max(0, nowMs - atMs) }));
+    const chosen: AgentEvent[] = [];
+    let bytes = 0;
+    for (const { id, atMs, entry } of this.#queue.slice(0, MAX_EVENTS_PER_REPORT)) {
+      const event = { ...entry, id, agoMs: Math.max(0, nowMs - atMs) };
+      bytes += Buffer.byteLength(JSON.stringify(event));
+      if (bytes > MAX_BYTES && chosen.length > 0) break;
+      chosen.push(event);
+    }
+    return chosen;
   }
 
   acknowledge(ids: readonly string[]): void {

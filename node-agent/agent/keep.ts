@@ -9,13 +9,22 @@
  *
  * Room for promises (O2, P1, P4): `Held.voters` is kept and written to the guard; deadlines come from `extend` alone.
  */
-import { activationReserveMs, CLOCK_GRANULARITY_MS, fuseInstant, type LeaseTiming } from '../../schemas/limits.ts';
+import {
+  activationReserveMs,
+  CLOCK_GRANULARITY_MS,
+  fuseInstant,
+  type LeaseTiming,
+  PROTOCOL_MAJOR,
+  PROTOCOL_MINOR,
+} from '../../schemas/limits.ts';
 import type { Claim, Grant, NodeConfig, Release, Renewals, Reply, Report } from '../../schemas/wire.ts';
 
 export interface Held {
   readonly epoch: number;
   readonly voters: readonly string[];
   readonly deadlineMs: number;
+  /** S of the timing that the deadline was counted by; left out: the present one. */
+  readonly stopMs?: number;
   /**
    * active: run it. draining: stop it gracefully, the lease is still being renewed. lost: stop it by force, never renew again.
    * stuck: lost, and it would not stop; the fuse will.
@@ -26,6 +35,7 @@ export interface Held {
 interface Request {
   readonly sentMs: number;
   readonly leaseMs: number;
+  readonly stopMs: number;
   readonly groups: readonly string[];
   readonly releases: readonly Release[];
   readonly toldEpochs: boolean;
@@ -78,7 +88,9 @@ export type KeepEvent =
   /** The stop ladder ended without success. */
   | { readonly type: 'stuck'; readonly group: string }
   /** The fuse of this group could not be armed or petted: without it nothing may run (O4). */
-  | { readonly type: 'unprotected'; readonly group: string };
+  | { readonly type: 'unprotected'; readonly group: string; readonly why?: string }
+  /** The coordinator refused this node in the transport's own terms: it is no member any more. */
+  | { readonly type: 'refused'; readonly problem: NonNullable<Reply['problem']> };
 
 export type KeepEffect =
   /** Durable before anything that follows (P2). */
@@ -139,7 +151,9 @@ export function keep(state: KeepState, event: KeepEvent, nowMs: number): KeepOut
     case 'stuck':
       return onStuck(state, event.group, nowMs);
     case 'unprotected':
-      return lose(state, event.group, 'its fuse could not be armed', nowMs);
+      return lose(state, event.group, event.why ?? 'its fuse could not be armed or petted', nowMs);
+    case 'refused':
+      return onProblem(state, event.problem, nowMs);
     default:
       return event satisfies never;
   }
@@ -149,8 +163,7 @@ export function keep(state: KeepState, event: KeepEvent, nowMs: number): KeepOut
 export function nextDue(state: KeepState, nowMs: number): number {
   let due = state.nextReportMs;
   for (const held of Object.values(state.held))
-    if (held.phase === 'active' || held.phase === 'draining')
-      due = Math.min(due, held.deadlineMs - state.timing.stopMs);
+    if (held.phase === 'active' || held.phase === 'draining') due = Math.min(due, stopInstant(state, held));
   for (const [group, seen] of Object.entries(state.observed)) {
     if (seen.claim !== 'after' || !state.claimable.has(group) || state.held[group] !== undefined) continue;
     const at = seen.sinceMs + seen.waitMs;
@@ -183,19 +196,18 @@ export function compose(
 ): { readonly state: KeepState; readonly report: Report } {
   const { timing } = state;
   const leases = Object.entries(state.held)
-    .filter(
-      ([, held]) => (held.phase === 'active' || held.phase === 'draining') && nowMs < held.deadlineMs - timing.stopMs,
-    )
+    .filter(([, held]) => (held.phase === 'active' || held.phase === 'draining') && nowMs < stopInstant(state, held))
     .map(([group, held]) => ({ group, epoch: held.epoch }));
   const claimed = claims(state, nowMs);
   const releases = Object.values(state.releases);
   const tellEpochs = state.instance === null || state.toldInstance !== state.instance;
   const report: Report = {
     type: 'report',
-    version: [1, 0],
+    version: [PROTOCOL_MAJOR, PROTOCOL_MINOR],
     id,
     node: state.node,
     incarnation: state.incarnation,
+    sentMs: sentMs(state, nowMs),
     agentVersion,
     history: state.history,
     revision: state.revision,
@@ -214,6 +226,7 @@ export function compose(
   const request: Request = {
     sentMs: nowMs,
     leaseMs: report.leaseMs,
+    stopMs: timing.stopMs,
     groups: [...leases.map((lease) => lease.group), ...Object.keys(claimed)],
     releases,
     toldEpochs: tellEpochs,
@@ -228,6 +241,11 @@ export function compose(
       nextReportMs: nowMs + retry,
     },
   };
+}
+
+/** The clock, and within one of its steps the number of reports: so that later reports bear later times. */
+function sentMs(state: KeepState, nowMs: number): number {
+  return nowMs + Object.values(state.requests).filter((request) => request.sentMs === nowMs).length;
 }
 
 /**
@@ -257,7 +275,8 @@ function claims(state: KeepState, nowMs: number): Record<string, Claim> {
 }
 
 function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
-  const request = before.requests[reply.id];
+  // own: an id like `constructor` names no request
+  const request = Object.hasOwn(before.requests, reply.id) ? before.requests[reply.id] : undefined;
   // O1, P3: an answer to a request this process did not send proves nothing and extends nothing
   if (request === undefined) return nothing(before);
   if (reply.problem !== undefined) return onProblem(before, reply.problem, nowMs);
@@ -286,7 +305,9 @@ function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
   for (const answer of reply.leases)
     step(answer.verdict === 'renewed' ? onRenewed(state, answer, request, nowMs) : onRefused(state, answer, nowMs));
   for (const grant of reply.grants) step(onGrant(state, grant, request, nowMs));
-  if (reply.config !== undefined && reply.config.revision !== state.revision) {
+  // Another instance may call another document by the same number: its data may have been restored.
+  const foreign = reply.instance !== before.instance;
+  if (reply.config !== undefined && (foreign || reply.config.revision !== state.revision)) {
     const { timing, revision } = reply.config;
     state = { ...state, timing, revision, nextReportMs: nowMs };
     effects.push({ kind: 'configure', config: reply.config });
@@ -300,6 +321,16 @@ function deadlineFrom(state: KeepState, request: Request): number {
   return request.sentMs + Math.min(request.leaseMs, state.timing.leaseMs);
 }
 
+/** S that goes with it: a lease counted by a shorter timing is not lost because a longer one came into force meanwhile. */
+function stopFrom(state: KeepState, request: Request): number {
+  return Math.min(request.stopMs, state.timing.stopMs);
+}
+
+/** O3: when everything exclusive is forced down. */
+function stopInstant(state: KeepState, held: Held): number {
+  return held.deadlineMs - Math.min(held.stopMs ?? state.timing.stopMs, state.timing.stopMs);
+}
+
 function onRenewed(
   state: KeepState,
   answer: { group: string; epoch: number; order: 'run' | 'release' },
@@ -310,11 +341,17 @@ function onRenewed(
   if (held === undefined || held.epoch !== answer.epoch || !request.groups.includes(answer.group))
     return nothing(state);
   if (held.phase === 'lost' || held.phase === 'stuck') return nothing(state);
-  if (nowMs >= held.deadlineMs - state.timing.stopMs)
+  if (nowMs >= stopInstant(state, held))
     return lose(state, answer.group, 'the coordinator’s answer came too late', nowMs);
   const deadlineMs = Math.max(held.deadlineMs, deadlineFrom(state, request));
   const drain = answer.order === 'release' && held.phase === 'active';
-  const next: Held = { ...held, deadlineMs, phase: drain ? 'draining' : held.phase };
+  const stopMs = deadlineMs > held.deadlineMs ? stopFrom(state, request) : held.stopMs;
+  const next: Held = {
+    ...held,
+    deadlineMs,
+    ...(stopMs === undefined ? {} : { stopMs }),
+    phase: drain ? 'draining' : held.phase,
+  };
   const effects: KeepEffect[] = [];
   const fireMs = fuseInstant(deadlineMs, state.timing);
   // I2: a pet is only worth something before the fuse acts
@@ -355,7 +392,7 @@ function onGrant(state: KeepState, grant: Grant, request: Request, nowMs: number
   const inQuarantine = nowMs < state.quarantineEndMs;
   const tooLate = deadlineMs - nowMs <= activationReserveMs(state.timing) + CLOCK_GRANULARITY_MS;
   if (inQuarantine || tooLate || !state.claimable.has(group)) return nothing(state);
-  const held: Held = { epoch, voters: grant.voters, deadlineMs, phase: 'active' };
+  const held: Held = { epoch, voters: grant.voters, deadlineMs, stopMs: stopFrom(state, request), phase: 'active' };
   const epochs = { ...state.epochs, [group]: epoch };
   return {
     state: withHeld({ ...state, epochs }, group, held),
@@ -435,7 +472,7 @@ function loseExpired(before: KeepState, nowMs: number): KeepOutcome {
   const effects: KeepEffect[] = [];
   for (const [group, held] of Object.entries(before.held)) {
     if (held.phase === 'lost' || held.phase === 'stuck') continue;
-    if (nowMs < held.deadlineMs - before.timing.stopMs) continue;
+    if (nowMs < stopInstant(before, held)) continue;
     const lost = lose(
       state,
       group,

@@ -6,17 +6,14 @@
  * never queued behind anything.
  */
 import { randomUUID } from 'node:crypto';
-import { LEASE_PROFILES } from '../../schemas/limits.ts';
-import type { GroupReport, NodeConfig, Refusal, Reply } from '../../schemas/wire.ts';
+import type { GroupReport, NodeConfig, Release, Reply } from '../../schemas/wire.ts';
 import { GuardClient, GuardError, type GuardState } from '../guard/index.ts';
-import type { ResourceContext } from '../resources/index.ts';
-import { Addresses, bootMs, Cgroups, FileWriteError, type Log, subnetsOf } from '../system/index.ts';
-import { Group } from './group.ts';
+import { Addresses, bootMs, Cgroups, FileWriteError, type Log, processIdentity } from '../system/index.ts';
+import { Fuse } from './fuse.ts';
+import { Groups, timingBefore } from './groups.ts';
 import { type Identity, saveNodeFile } from './identity.ts';
 import { Journal } from './journal.ts';
 import { compose, type KeepEffect, type KeepEvent, type KeepState, keep, nextDue, reportDue } from './keep.ts';
-import { planGroup } from './plan.ts';
-import { Policy, PolicyError } from './policy.ts';
 import type { RunNews } from './run.ts';
 import { StateFile } from './state-file.ts';
 import { Transport } from './transport.ts';
@@ -37,8 +34,18 @@ export interface AgentEnd {
 
 /** Exit code of an agent whose guard was lost: start it again, it will be a new incarnation. */
 export const EXIT_GUARD_LOST = 70;
+/** What the guard could not have, in words. */
+const WEAKNESSES: Readonly<Record<string, string>> = {
+  'no-memory-lock': 'its memory is not locked, so it may be late on a machine that swaps (needs CAP_IPC_LOCK)',
+  'no-realtime': 'it has no real-time priority, so it may be late on a loaded machine (needs CAP_SYS_NICE)',
+  'no-oom-protection': 'the kernel may end it when memory runs out (needs CAP_SYS_RESOURCE)',
+};
+
 /** How long the last words (releases, events) may take before the agent ends. */
 const LAST_WORDS_MS = 1_500;
+
+/** Of group reports in one report: leases must always fit beside them. */
+const MAX_GROUP_REPORT_BYTES = 48 * 1024;
 
 interface Told {
   readonly groups: readonly GroupReport[] | undefined;
@@ -50,39 +57,58 @@ export class AgentLoop {
   readonly #options: LoopOptions;
   readonly #files: StateFile;
   readonly #journal = new Journal(bootMs);
-  readonly #addresses: Addresses;
+  readonly #groups: Groups;
   readonly #cgroups: Cgroups | undefined;
-  readonly #groups = new Map<string, Group>();
-  #refusals = new Map<string, readonly Refusal[]>();
-  #guard: GuardClient;
+  readonly #guard: GuardClient;
+  readonly #fuse: Fuse;
+  readonly #transport: Transport;
   #keep: KeepState;
-  #transport: Transport;
   #timer: NodeJS.Timeout | undefined;
-  #configuring: Promise<void> = Promise.resolve();
-  /** Activations in progress, by group: persist, arm, run in this order. */
-  readonly #activations = new Map<string, Promise<void>>();
-  #told = new Map<string, Told>();
-  #ackedGroups = new Map<string, string>();
+  readonly #told = new Map<string, Told>();
+  readonly #ackedGroups = new Map<string, string>();
   #ackedRefusals: string | undefined;
-  readonly #stuck = new Map<string, string>();
   #lastProblem = '';
+  /** When the oldest report left that no answer has come for since. */
+  #unansweredSinceMs = 0;
+  #left = false;
   #ending: AgentEnd | undefined;
   readonly #ended = Promise.withResolvers<AgentEnd>();
 
-  private constructor(options: LoopOptions, files: StateFile, guard: GuardClient, state: KeepState) {
+  private constructor(options: LoopOptions, files: StateFile, guard: GuardClient, guardPid: number, state: KeepState) {
+    const { log, stateDir } = options;
     this.#options = options;
     this.#files = files;
     this.#guard = guard;
     this.#keep = state;
-    this.#addresses = new Addresses(options.log);
+    const addresses = new Addresses(log);
     const cgroups = Cgroups.locate();
-    if ('problem' in cgroups) options.log.warn(`no cgroups: ${cgroups.problem}; only addresses can be run here`);
+    if ('problem' in cgroups) log.warn(`no cgroups: ${cgroups.problem}; only addresses can be run here`);
     this.#cgroups = 'problem' in cgroups ? undefined : cgroups;
+    const process = { pid: guardPid, identity: processIdentity(guardPid) };
+    this.#fuse = new Fuse({ guard, process, cgroups: this.#cgroups, addresses, log });
+    this.#groups = new Groups({
+      stateDir,
+      files,
+      guard,
+      addresses,
+      cgroups: this.#cgroups,
+      log,
+      heldEpoch: (group) => this.#keep.held[group]?.epoch,
+      lifetimeSeconds: (group) =>
+        Math.max(1, Math.floor(((this.#keep.held[group]?.deadlineMs ?? 0) - bootMs()) / 1_000)),
+      onNews: (group, news) => this.#onNews(group, news),
+      onDown: (group, failure) => void this.#onDown(group, failure),
+      onStuck: (group) => this.#onStuck(group),
+      onChange: (group) => this.#onGroupChange(group),
+      onReconsider: () => this.#reconsider(),
+      onStateNotWritable: (error) => this.#notWritable(error),
+    });
     this.#transport = new Transport({
       identity: options.identity,
       incarnation: state.incarnation,
-      log: options.log,
+      log,
       onReply: (reply) => this.#onReply(reply),
+      onRefused: (problem) => this.#decide({ type: 'refused', problem }),
       onNudge: () => this.#decide({ type: 'nudge' }),
       onRenewals: (renewals) => this.#decide({ type: 'renewals', renewals }),
     });
@@ -96,21 +122,24 @@ export class AgentLoop {
     const { stateDir, identity, log } = options;
     const files = new StateFile(stateDir);
     const [epochs, config] = await Promise.all([files.epochs(), files.config()]);
-    const timing = config?.timing ?? LEASE_PROFILES.default;
+    const timing = timingBefore(config);
     let loop: AgentLoop | undefined;
+    // Epochs of another life of the cluster, from before this node joined again, say nothing about this one.
+    const otherLife = identity.history !== null && epochs.history !== null && epochs.history !== identity.history;
+    const seen = otherLife ? {} : epochs.epochs;
     const guard = await GuardClient.connect(stateDir, {
       spawn: options.guardPath,
       onLost: (reason) => loop?.onGuardLost(reason.message),
     });
     const hello = await guard.hello();
-    for (const weakness of hello.weaknesses) log.warn(`guard: ${weakness}`);
+    for (const weakness of hello.weaknesses) log.warn(`guard: ${WEAKNESSES[weakness] ?? weakness}`);
     const found = await guard.state();
     const incarnation = found.incarnation ?? `${identity.node}-${randomUUID().slice(0, 13)}`;
     if (found.incarnation === undefined) {
+      // A node that never worked under a lease has promised nothing to anyone. Noted first: an incarnation always has its quarantine.
+      const endMs = Object.keys(seen).length === 0 ? 0 : bootMs() + timing.promiseMs;
+      await guard.note('quarantine', String(endMs));
       await guard.setIncarnation(incarnation);
-      // A node that never worked under a lease has promised nothing to anyone.
-      const quarantineEndMs = Object.keys(epochs.epochs).length === 0 ? 0 : bootMs() + timing.promiseMs;
-      await guard.note('quarantine', String(quarantineEndMs));
     }
     const quarantineEndMs = Number((await guard.state()).notes.get('quarantine') ?? 0);
     const state: KeepState = {
@@ -118,8 +147,8 @@ export class AgentLoop {
       incarnation,
       timing,
       revision: 0,
-      history: epochs.history ?? identity.history,
-      epochs: epochs.epochs,
+      history: identity.history ?? epochs.history,
+      epochs: seen,
       quarantineEndMs,
       held: heldBy(found, bootMs(), timing.stopMs),
       claimable: new Set(),
@@ -132,7 +161,7 @@ export class AgentLoop {
       toldInstance: null,
       instance: null,
     };
-    loop = new AgentLoop(options, files, guard, state);
+    loop = new AgentLoop(options, files, guard, hello.pid, state);
     log.info(
       `${identity.node} of ${identity.cluster}: incarnation ${incarnation}${found.incarnation === undefined ? '' : ' goes on'}`,
     );
@@ -157,25 +186,26 @@ export class AgentLoop {
       connected: this.#keep.unanswered <= 1,
       coordinator: { lastAnswerMs: nowMs - this.#keep.lastAnswerMs, way: this.#transport.way },
       quarantineMs: Math.max(0, this.#keep.quarantineEndMs - nowMs),
-      groups: [...this.#groups.values()].map((group) => {
+      groups: this.#groups.all().map((group) => {
         const held = this.#keep.held[group.name];
         return {
           ...group.report(),
           phase: held?.phase ?? null,
           leaseRemainingMs: held === undefined ? null : held.deadlineMs - nowMs,
-          refusals: this.#refusals.get(group.name) ?? [],
+          refusals: this.#groups.refusalsOf(group.name),
         };
       }),
     };
   }
 
   /** Leaves everything as it is: the guard and the services go on, and a successor takes over within the lease. */
-  leave(): void {
+  leave(end: AgentEnd = { code: 0, reason: 'told to end' }): void {
+    this.#left = true;
     clearTimeout(this.#timer);
     this.#transport.close();
-    for (const group of this.#groups.values()) group.dispose();
+    this.#groups.dispose();
     this.#guard.close();
-    this.#ended.resolve({ code: 0, reason: 'told to end' });
+    this.#ended.resolve(end);
   }
 
   async #begin(found: GuardState, config: NodeConfig | undefined, adopted: boolean): Promise<void> {
@@ -197,25 +227,32 @@ export class AgentLoop {
         });
     if (config !== undefined) {
       this.#keep = { ...this.#keep, revision: config.revision };
-      await this.#configure(config, true);
+      await this.#groups.restore(config);
     }
-    for (const [group, held] of Object.entries(this.#keep.held)) {
-      const runner = this.#groups.get(group);
-      if (runner === undefined) {
-        this.#options.log.warn(
-          `the guard holds ${group}, which no configuration here names: its fuse will take it down`,
-        );
-        continue;
-      }
-      const [refusal] = this.#refusals.get(group) ?? [];
-      if (refusal !== undefined)
-        runner.giveUp({ resource: refusal.resource, severity: 'hard', reason: refusal.reason });
-      else if (held.phase === 'active') runner.up(held.epoch);
-      else runner.down('forced');
-    }
-    for (const group of this.#groups.values()) group.begin();
+    if (!adopted) await this.#endForbidden(config !== undefined);
+    for (const [group, held] of Object.entries(this.#keep.held)) await this.#takeUp(group, held);
+    this.#groups.begin();
     this.#transport.start();
     this.#tick();
+  }
+
+  /** A lease that the guard remembers: it goes on, or what of it is still here is ended. */
+  async #takeUp(group: string, held: KeepState['held'][string]): Promise<void> {
+    const runner = this.#groups.get(group);
+    if (held.phase === 'active' && runner !== undefined && this.#groups.refusalsOf(group).length === 0) {
+      await this.#fuse.adopt(group);
+      runner.up(held.epoch);
+      return;
+    }
+    this.#decide({ type: 'unprotected', group, why: 'this agent has no plan for it that it may carry out' });
+    if (runner !== undefined) runner.down('forced');
+    else await this.#onDown(group, undefined);
+  }
+
+  /** P3: what a new incarnation finds running and has no plan for (the policy forbids it by now, or nothing is known of it) is ended. */
+  async #endForbidden(configured: boolean): Promise<void> {
+    if (!configured) await this.#cgroups?.all().kill();
+    for (const { group } of this.#groups.refusals()) await this.#cgroups?.group(group).kill();
   }
 
   onGuardLost(reason: string): void {
@@ -227,7 +264,10 @@ export class AgentLoop {
       detail: `${reason}; everything is stopped, the agent starts anew as another incarnation`,
     });
     this.#ending = { code: EXIT_GUARD_LOST, reason: 'the guard was lost' };
-    for (const group of Object.keys(this.#keep.held)) this.#decide({ type: 'unprotected', group });
+    // nothing more is claimed: what cannot be protected must not be granted
+    this.#reconsider();
+    for (const group of Object.keys(this.#keep.held))
+      this.#decide({ type: 'unprotected', group, why: 'the guard was lost' });
     this.#endWhenDown();
   }
 
@@ -235,10 +275,7 @@ export class AgentLoop {
   #endWhenDown(): void {
     const ending = this.#ending;
     if (ending === undefined) return;
-    const finish = () => {
-      this.leave();
-      this.#ended.resolve(ending);
-    };
+    const finish = () => this.leave(ending);
     const quiet = Object.keys(this.#keep.held).length === 0;
     if (quiet && Object.keys(this.#keep.releases).length === 0 && this.#journal.pending === 0) {
       finish();
@@ -249,6 +286,7 @@ export class AgentLoop {
   }
 
   #decide(event: KeepEvent): void {
+    if (this.#left) return;
     const outcome = keep(this.#keep, event, bootMs());
     this.#keep = outcome.state;
     this.#carryOut(outcome.effects);
@@ -268,15 +306,20 @@ export class AgentLoop {
 
   #report(): void {
     const nowMs = bootMs();
-    const changed = [...this.#groups.values()]
+    const changed = this.#groups
+      .all()
       .filter((group) => this.#keep.held[group.name] !== undefined)
       .map((group) => group.report())
-      .filter((report) => this.#ackedGroups.get(report.group) !== signature(report));
-    const refusals = this.#allRefusals();
+      .filter((report) => this.#ackedGroups.get(report.group) !== signature(report))
+      .filter(withinBytes(MAX_GROUP_REPORT_BYTES));
+    const refusals = this.#groups.refusals();
     const refusalsText = JSON.stringify(refusals);
     const tellRefusals = this.#ackedRefusals !== refusalsText;
     const events = this.#journal.next();
-    const attempt = this.#keep.unanswered;
+    // Several reports of one moment are no repetition: what counts is how long no answer has come.
+    if (this.#keep.unanswered === 0) this.#unansweredSinceMs = nowMs;
+    const overdue = Math.round((nowMs - this.#unansweredSinceMs) / this.#keep.timing.retryMs);
+    const attempt = Math.min(this.#keep.unanswered, overdue);
     const id = randomUUID();
     const composed = compose(
       this.#keep,
@@ -328,7 +371,7 @@ export class AgentLoop {
           persisted.catch((error: unknown) => this.#notWritable(error));
           break;
         case 'arm':
-          this.#activations.set(effect.group, this.#arm(effect, persisted ?? Promise.resolve()));
+          this.#fuse.arm(effect, persisted ?? Promise.resolve(), () => this.#runs(effect.group, effect.epoch));
           break;
         case 'run':
           this.#start(effect.group, effect.epoch);
@@ -337,13 +380,13 @@ export class AgentLoop {
           this.#pet(effect);
           break;
         case 'disarm':
-          void this.#disarm(effect.group, effect.epoch);
+          // the fuse was closed before the lease keeper heard that the group is down
           break;
         case 'stop':
           this.#groups.get(effect.group)?.down(effect.how);
           break;
         case 'configure':
-          this.#configuring = this.#configuring.then(() => this.#configure(effect.config, false));
+          this.#groups.configure(effect.config);
           break;
         case 'lost':
           this.#options.log.warn(`${effect.group}: lease of epoch ${effect.epoch} lost: ${effect.why}`);
@@ -390,147 +433,62 @@ export class AgentLoop {
     });
   }
 
-  /** P2, O4: the epoch on disk, the fuse armed with everything the group may run in. */
-  async #arm(effect: Extract<KeepEffect, { kind: 'arm' }>, persisted: Promise<void>): Promise<void> {
-    await persisted;
-    await this.#guard.arm(
-      { group: effect.group, epoch: effect.epoch, deadlineMs: effect.deadlineMs, fireAtMs: effect.fireMs },
-      effect.voters,
-    );
-    const cgroup = this.#cgroups?.group(effect.group);
-    if (cgroup === undefined) return;
-    cgroup.create();
-    await this.#guard.hold(effect.group, { kind: 'cgroup', path: cgroup.path });
+  /** Is this lease one to run the group by? */
+  #runs(group: string, epoch: number): boolean {
+    const held = this.#keep.held[group];
+    return held?.epoch === epoch && held.phase === 'active';
   }
 
+  /** P2, O4: the epoch on disk, the fuse armed, and only then the first start. */
   #start(group: string, epoch: number): void {
-    const armed = this.#activations.get(group) ?? Promise.reject(new Error('the fuse was not armed'));
-    armed.then(
+    this.#fuse.armed(group).then(
       () => {
-        const held = this.#keep.held[group];
-        if (held?.epoch === epoch && held.phase === 'active') this.#groups.get(group)?.up(epoch);
+        if (this.#runs(group, epoch)) this.#groups.get(group)?.up(epoch);
       },
       (error: unknown) => {
-        const reason = error instanceof Error ? error.message : String(error);
-        const resource = error instanceof GuardError ? 'guard' : 'state';
-        this.#groups.get(group)?.giveUp({ resource, severity: 'hard', reason: `not started: ${reason}` });
+        if (!this.#runs(group, epoch)) return;
+        const runner = this.#groups.get(group);
+        const reason = `not started: ${textOf(error)}`;
+        // a lost guard is no fault of the group; what cannot be written here cannot be run here until somebody looks
+        if (error instanceof GuardError) this.#decide({ type: 'unprotected', group, why: reason });
+        else runner?.giveUp({ resource: 'state', severity: 'hard', reason });
       },
     );
   }
 
   #pet(effect: Extract<KeepEffect, { kind: 'pet' }>): void {
-    const activation = this.#activations.get(effect.group) ?? Promise.resolve();
-    activation
-      .then(() =>
-        this.#guard.pet({
-          group: effect.group,
-          epoch: effect.epoch,
-          deadlineMs: effect.deadlineMs,
-          fireAtMs: effect.fireMs,
-        }),
-      )
-      .catch((error: unknown) => {
-        if (this.#keep.held[effect.group]?.epoch !== effect.epoch) return;
-        this.#options.log.warn(
-          `${effect.group}: the fuse was not petted: ${error instanceof Error ? error.message : String(error)}`,
-        );
-        this.#decide({ type: 'unprotected', group: effect.group });
-      });
+    const stillHeld = () => this.#keep.held[effect.group]?.epoch === effect.epoch;
+    this.#fuse.pet(effect, stillHeld).catch((error: unknown) => {
+      if (!stillHeld()) return;
+      this.#options.log.warn(`${effect.group}: the fuse was not petted: ${textOf(error)}`);
+      this.#decide({ type: 'unprotected', group: effect.group, why: 'its fuse could not be petted' });
+    });
   }
 
-  async #disarm(group: string, epoch: number): Promise<void> {
-    this.#activations.delete(group);
-    try {
-      await this.#guard.disarm(group, epoch);
-    } catch (error) {
-      // What is really still held keeps the fuse armed, and that is right; say so.
-      const code = error instanceof GuardError ? error.code : 'internal';
-      if (code !== 'unknown' && code !== 'lost')
-        this.#options.log.warn(`${group}: the guard keeps epoch ${epoch} armed: ${String(error)}`);
-    }
-  }
-
-  async #configure(config: NodeConfig, atStart: boolean): Promise<void> {
-    const { policy, problem } = await this.#loadPolicy();
-    const refusals = new Map<string, readonly Refusal[]>();
-    for (const declared of config.groups) {
-      const plan = await planGroup(declared, policy, problem, (group) => this.#context(group));
-      refusals.set(declared.name, plan.refusals);
-      const group = this.#groups.get(declared.name);
-      if (plan.refusals.length > 0) {
-        const [first] = plan.refusals;
-        if (first !== undefined && group?.wanted === 'up')
-          group.giveUp({
-            resource: first.resource,
-            severity: 'hard',
-            reason: `the new configuration is refused here: ${first.reason}`,
-          });
-        if (group === undefined && plan.planned.length > 0) this.#addGroup(declared.name, plan.planned, atStart);
-        continue;
+  /**
+   * The resources say that they are down. O5: the lease is given back only when the guard, which knows what was made exclusive under
+   * it, finds nothing of it left; without that certainty it is left to run out.
+   */
+  async #onDown(name: string, failure: Release['failure']): Promise<void> {
+    const epoch = this.#keep.held[name]?.epoch;
+    if (epoch !== undefined) {
+      const closing = await this.#fuse.close(name, epoch);
+      if (closing.is === 'held') {
+        this.#groups.stuck(name, closing.what);
+        this.#onStuck(name);
+        return;
       }
-      if (group === undefined) this.#addGroup(declared.name, plan.planned, atStart);
-      else group.declare(plan.planned);
+      if (closing.is === 'unsure') {
+        this.#options.log.warn(`${name}: not given back, because the guard does not answer: ${closing.why}`);
+        this.#endWhenDown();
+        return;
+      }
     }
-    this.#refusals = refusals;
-    // Groups that left the configuration: the coordinator orders their release; what is down is forgotten.
-    const named = new Set(config.groups.map((group) => group.name));
-    for (const [name, group] of this.#groups) {
-      if (named.has(name) || this.#keep.held[name] !== undefined) continue;
-      group.dispose();
-      this.#groups.delete(name);
-    }
-    if (!atStart) await this.#files.saveConfig(config).catch((error: unknown) => this.#notWritable(error));
+    if (this.#keep.held[name]?.epoch === epoch && epoch !== undefined)
+      this.#decide({ type: 'stopped', group: name, ...(failure === undefined ? {} : { failure }) });
+    this.#groups.settled(name);
     this.#reconsider();
-    if (!atStart) this.#decide({ type: 'news' });
-  }
-
-  #addGroup(name: string, planned: ConstructorParameters<typeof Group>[1], atStart: boolean): void {
-    const group = new Group(
-      {
-        name,
-        guard: () => this.#guard,
-        now: bootMs,
-        log: this.#options.log,
-        onNews: (news) => this.#onNews(name, news),
-        onDown: (failure) => {
-          this.#stuck.delete(name);
-          if (this.#keep.held[name] !== undefined)
-            this.#decide({ type: 'stopped', group: name, ...(failure === undefined ? {} : { failure }) });
-          this.#reconsider();
-          if (this.#ending !== undefined) this.#endWhenDown();
-        },
-        onStuck: (reason) => this.#onStuck(name, reason),
-        onChange: () => this.#onGroupChange(name),
-      },
-      planned,
-    );
-    this.#groups.set(name, group);
-    if (!atStart) group.begin();
-  }
-
-  async #loadPolicy(): Promise<{ policy?: Policy; problem?: string }> {
-    try {
-      const subnets = subnetsOf(await this.#addresses.read());
-      return { policy: await Policy.load(`${this.#options.stateDir}/policy.yaml`, { subnets }) };
-    } catch (error) {
-      if (!(error instanceof PolicyError)) throw error;
-      this.#options.log.warn(error.message);
-      return { problem: error.message };
-    }
-  }
-
-  #context(group: string): ResourceContext {
-    return {
-      group,
-      announcer: {
-        announce: (name, address) => this.#guard.announce(name, address),
-        probe: (name, address, timeoutMs) => this.#guard.probe(name, address, timeoutMs),
-      },
-      addresses: this.#addresses,
-      cgroups: this.#cgroups,
-      lifetimeSeconds: () => Math.max(1, Math.floor(((this.#keep.held[group]?.deadlineMs ?? 0) - bootMs()) / 1_000)),
-      log: this.#options.log,
-    };
+    if (this.#ending !== undefined) this.#endWhenDown();
   }
 
   #onNews(group: string, news: RunNews): void {
@@ -540,25 +498,9 @@ export class AgentLoop {
   }
 
   /** Under a lease the fuse will end it. Without one, the node may not take the group, and says why. */
-  #onStuck(name: string, reason: string): void {
-    if (this.#stuck.get(name) !== reason) {
-      this.#options.log.warn(`${name}: cannot be stopped: ${reason}`);
-      this.#stuck.set(name, reason);
-    }
+  #onStuck(name: string): void {
     this.#decide({ type: 'stuck', group: name });
     this.#decide({ type: 'news' });
-  }
-
-  /** What this node will not do: by its policy, by what is installed, and because something of it cannot be stopped here. */
-  #allRefusals(): Refusal[] {
-    const stuck = [...this.#stuck]
-      .filter(([group]) => this.#keep.held[group] === undefined)
-      .map(([group, reason]) => ({
-        group,
-        resource: group,
-        reason: `runs here without a lease and cannot be stopped: ${reason}`.slice(0, 1_900),
-      }));
-    return [...this.#refusals.values()].flat().concat(stuck);
   }
 
   #onGroupChange(name: string): void {
@@ -570,17 +512,24 @@ export class AgentLoop {
     this.#decide({ type: 'news' });
   }
 
-  /** Groups that are verified to be down, and that this node may and can run. */
   #reconsider(): void {
-    const claimable = new Set(
-      [...this.#groups.values()]
-        .filter(
-          (group) => group.isDown && (this.#refusals.get(group.name) ?? []).length === 0 && this.#ending === undefined,
-        )
-        .map((group) => group.name),
-    );
-    this.#decide({ type: 'claimable', groups: claimable });
+    const groups = this.#ending === undefined ? this.#groups.claimable() : new Set<string>();
+    this.#decide({ type: 'claimable', groups });
+    if (JSON.stringify(this.#groups.refusals()) !== this.#ackedRefusals) this.#decide({ type: 'news' });
   }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Passes values until their JSON has filled the budget; the rest goes with the next report. */
+function withinBytes(budget: number): (value: unknown) => boolean {
+  let left = budget;
+  return (value) => {
+    left -= Buffer.byteLength(JSON.stringify(value));
+    return left >= 0;
+  };
 }
 
 function signature(report: GroupReport): string {

@@ -148,6 +148,8 @@ export class Policy {
     if (listed === undefined)
       return refuse(
         `ocf: the agent ${key} is not allowed on this node; ocf allows ${[...this.#rules.agents.keys()].join(', ') || 'nothing'}`,
+        // as for the lists: where the entries begin
+        [...this.#rules.agents.values()][0]?.line,
       );
     for (const [parameter, value] of Object.entries(params)) {
       const problem = parameterProblem(key, listed, parameter, value);

@@ -56,6 +56,8 @@ export interface RunState {
   /** up: under the lease of this epoch. down: no lease, or it is being given back. */
   readonly want: 'up' | 'down' | 'down-now';
   readonly epoch: number;
+  /** From the start of a lease to its end here: without one, what is found running is stopped by force, for another node may run it. */
+  readonly leased: boolean;
   readonly resources: readonly RunResource[];
   /** A new declaration that takes effect when what it changes has been stopped. */
   readonly next: readonly Declared[] | undefined;
@@ -109,6 +111,8 @@ export interface RunOutcome {
   readonly effects: readonly RunEffect[];
 }
 
+/** Characters. */
+const MAX_REPORTED_REASON = 500;
 /** Time-out of a forced stop, and the pause before it is tried again: the lease's own stop budget is what really bounds it. */
 const FORCE_STOP_MS = 1_000;
 const FORCE_AGAIN_MS = 200;
@@ -119,6 +123,7 @@ export function newRun(group: string, resources: readonly Declared[], nowMs: num
     group,
     want: 'down',
     epoch: 0,
+    leased: false,
     resources: resources.map(undiscovered),
     next: undefined,
     givenUp: undefined,
@@ -179,16 +184,21 @@ export function groupReport(state: RunState, nowMs: number): GroupReport {
     epoch: state.epoch,
     state: state.shown,
     forMs: nowMs - state.sinceMs,
-    ...(reason === undefined || state.shown === 'running' ? {} : { reason }),
+    ...(reason === undefined || state.shown === 'running' ? {} : { reason: cut(reason) }),
     resources: state.resources.map(resourceReport),
   };
+}
+
+/** A reason may be what some program printed; a report with a longer one would be refused whole, and the leases in it with it. */
+function cut(reason: string): string {
+  return reason.length <= MAX_REPORTED_REASON ? reason : `${reason.slice(0, MAX_REPORTED_REASON - 1)}…`;
 }
 
 function resourceReport(resource: RunResource): ResourceReport {
   return {
     id: resource.id,
     state: shownState(resource.state),
-    ...(resource.reason === undefined ? {} : { reason: resource.reason }),
+    ...(resource.reason === undefined ? {} : { reason: cut(resource.reason) }),
     ...(resource.startMs === undefined ? {} : { startMs: resource.startMs }),
   };
 }
@@ -266,11 +276,14 @@ function react(state: RunState, event: RunEvent, nowMs: number): RunOutcome {
 function onWant(state: RunState, want: RunState['want'], epoch: number): RunOutcome {
   if (want === 'up') {
     const resources = state.resources.map((resource) => ({ ...resource, failuresMs: [] }));
-    return { state: { ...state, want, epoch, resources, givenUp: undefined, settled: false }, effects: [] };
+    return {
+      state: { ...state, want, epoch, leased: true, resources, givenUp: undefined, settled: false },
+      effects: [],
+    };
   }
+  // what is down already is said again: who asks waits for the answer
   const sterner = want === 'down-now' || state.want !== 'down-now';
-  if (state.want === want || !sterner) return { state, effects: [] };
-  return { state: { ...state, want, settled: false }, effects: [] };
+  return { state: { ...state, want: sterner ? want : state.want, settled: false }, effects: [] };
 }
 
 function set(state: RunState, key: string, change: Partial<RunResource>): RunState {
@@ -417,7 +430,7 @@ function onStopped(
       state: set(state, resource.key, { state: { is: 'stopping', rung: 'force' }, reason: `stop: ${outcome.reason}` }),
       effects: [
         news('resource.stop-failed', 'error', resource.id, `${outcome.reason}; it is being stopped by force`),
-        { kind: 'stop', key: resource.key, rung: 'force', timeoutMs: FORCE_STOP_MS },
+        { kind: 'stop', key: resource.key, rung: 'force', timeoutMs: stopTimeoutMs(state, resource, 'force') },
       ],
     };
   return {
@@ -524,12 +537,16 @@ function stopFrom(state: RunState, position: number, nowMs: number): RunOutcome 
   return { state, effects: [] };
 }
 
+/** Under a lease the lease bounds a forced stop; without one it may take what a stop and the look afterwards really take here. */
+function stopTimeoutMs(state: RunState, resource: RunResource, rung: 'stop' | 'force'): number {
+  if (rung === 'stop') return resource.times.stopMs;
+  return state.leased ? FORCE_STOP_MS : Math.max(FORCE_STOP_MS, resource.times.stopMs + resource.times.monitorMs);
+}
+
 function stop(state: RunState, resource: RunResource, rung: 'stop' | 'force'): RunOutcome {
   return {
     state: set(state, resource.key, { state: { is: 'stopping', rung } }),
-    effects: [
-      { kind: 'stop', key: resource.key, rung, timeoutMs: rung === 'stop' ? resource.times.stopMs : FORCE_STOP_MS },
-    ],
+    effects: [{ kind: 'stop', key: resource.key, rung, timeoutMs: stopTimeoutMs(state, resource, rung) }],
   };
 }
 
@@ -546,7 +563,7 @@ function descend(before: RunState, nowMs: number): RunOutcome {
     return { state: again.state, effects: [...step.effects, ...again.effects] };
   }
   return {
-    state: { ...step.state, settled: true },
+    state: { ...step.state, settled: true, leased: false },
     effects: [...step.effects, { kind: 'down', failure: step.state.givenUp }],
   };
 }
@@ -567,8 +584,23 @@ function descendInOrder(before: RunState, nowMs: number): RunOutcome {
     state = set(state, resource.key, { state: { is: 'probing' } });
     effects.push({ kind: 'probe', key: resource.key, recurring: false, timeoutMs: resource.times.monitorMs });
   }
-  const step = stopFrom(state, 0, nowMs);
+  const step = state.leased ? stopFrom(state, 0, nowMs) : forceFound(state, nowMs);
   return { state: step.state, effects: [...effects, ...step.effects] };
+}
+
+/** Whatever was found running without a lease: by force, all at once. */
+function forceFound(before: RunState, nowMs: number): RunOutcome {
+  let state = before;
+  const effects: RunEffect[] = [];
+  for (const resource of before.resources) {
+    const is = resource.state;
+    const found = is.is === 'broken' || is.is === 'running' || (is.is === 'stuck' && nowMs >= is.untilMs);
+    if (!found) continue;
+    const step = stop(state, resource, 'force');
+    state = step.state;
+    effects.push(...step.effects);
+  }
+  return { state, effects };
 }
 
 /** The lease ends: no order, no patience. */

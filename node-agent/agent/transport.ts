@@ -21,6 +21,8 @@ import { type Identity, signRequest } from './identity.ts';
 
 /** A whole configuration may come down with a reply; nothing longer is read. */
 const MAX_REPLY_BYTES = 4 * 1024 * 1024;
+/** Close code of the coordinator for a node that is no member, or no longer. */
+const CLOSED_NOT_MEMBER = 4401;
 const RECONNECT_FIRST_MS = 100;
 const RECONNECT_LAST_MS = 2_000;
 
@@ -29,6 +31,8 @@ export interface TransportOptions {
   readonly incarnation: string;
   readonly log: Log;
   readonly onReply: (reply: Reply) => void;
+  /** The coordinator says, before reading any report, that this node may not speak to it. */
+  readonly onRefused: (problem: NonNullable<Reply['problem']>) => void;
   readonly onNudge: () => void;
   readonly onRenewals: (renewals: Renewals['renewals']) => void;
 }
@@ -44,6 +48,8 @@ export class Transport {
   readonly #base: URL;
   readonly #http: HttpAgent | HttpsAgent;
   #socket: TextWebSocket | undefined;
+  /** When a report left on the WebSocket that it has brought nothing since for. */
+  #unheardSinceMs: number | undefined;
   #connecting = false;
   #backoffMs = RECONNECT_FIRST_MS;
   #reconnect: NodeJS.Timeout | undefined;
@@ -80,7 +86,8 @@ export class Transport {
 
   /**
    * Sends a report; its reply comes through `onReply`, or never.
-   * @param attempt 0 for the first; repeated ones go the other way as well, and a WebSocket that has failed twice is opened anew.
+   * @param attempt 0 for the first; repeated ones go the other way as well.
+   * @param timeoutMs how long an answer may take; a WebSocket that brings nothing for so long is opened anew, also while HTTP works.
    */
   send(report: Report, attempt: number, timeoutMs: number): void {
     const text = JSON.stringify(report);
@@ -91,13 +98,19 @@ export class Transport {
       );
       return;
     }
-    const socket = this.#socket;
-    if (attempt >= 2 && socket !== undefined) {
+    const nowMs = performance.now();
+    if (this.#socket !== undefined && nowMs - (this.#unheardSinceMs ?? nowMs) >= timeoutMs) {
+      const silent = this.#socket;
       this.#socket = undefined;
-      socket.close(1000, 'no answer');
-    } else if (socket?.send(text) === true && attempt === 0) return;
+      silent.close(1000, 'no answer');
+      this.#say('websocket', `the WebSocket has brought no answer for ${timeoutMs} ms; it is opened anew`);
+      void this.#connect();
+    }
+    if (this.#socket?.send(text) === true) {
+      this.#unheardSinceMs ??= nowMs;
+      if (attempt === 0) return;
+    }
     void this.#post(text, report.incarnation, timeoutMs);
-    if (this.#socket === undefined) void this.#connect();
   }
 
   async #connect(): Promise<void> {
@@ -115,13 +128,21 @@ export class Transport {
         nonce,
         body: '',
       });
-      this.#socket = await TextWebSocket.open(
+      let opened: TextWebSocket | undefined;
+      opened = await TextWebSocket.open(
         url,
         { headers, timeoutMs: 3_000, maxBytes: MAX_REPLY_BYTES },
-        { onText: (text) => this.#receive(text), onClose: (code, reason) => this.#onClose(code, reason) },
+        {
+          onText: (text) => this.#receive(text),
+          onClose: (code, reason) => {
+            if (opened !== undefined && this.#socket === opened) this.#onClose(code, reason);
+          },
+        },
       );
-      this.#backoffMs = RECONNECT_FIRST_MS;
-      this.#said.delete('websocket');
+      if (this.#closed) opened.close();
+      if (!opened.open) throw new Error('it was closed at once');
+      this.#socket = opened;
+      this.#unheardSinceMs = undefined;
       this.#options.onNudge();
     } catch (error) {
       if (error instanceof UpgradeRefused) this.#keepNonce(error.headers);
@@ -140,6 +161,7 @@ export class Transport {
     this.#socket = undefined;
     if (this.#closed) return;
     this.#say('websocket', `the WebSocket was closed (${code}${reason === '' ? '' : `, ${reason}`})`);
+    if (code === CLOSED_NOT_MEMBER) this.#options.onRefused({ code: 'node-removed', detail: reason });
     // a report in flight on it may be lost: report again, by whichever way is open
     this.#options.onNudge();
     this.#later();
@@ -173,7 +195,7 @@ export class Transport {
       const answer = await this.#signed('report', text, incarnation, timeoutMs);
       if (answer.status !== 200) {
         this.#say('http', `a report was answered with status ${answer.status}: ${problemText(answer.body)}`);
-        this.#problem(text, answer);
+        this.#judge(answer);
         return;
       }
       this.#said.delete('http');
@@ -185,26 +207,20 @@ export class Transport {
     }
   }
 
-  /** A refusal in HTTP's own terms, for the lease keeper in its own. */
-  #problem(reportText: string, answer: HttpAnswer): void {
-    const code = parseJson(answer.body);
-    const known = typeof code === 'object' && code !== null && 'code' in code ? code.code : undefined;
-    if (known !== 'node-unknown' && known !== 'version-unsupported') return;
-    const report = parseJson(reportText);
-    if (typeof report !== 'object' || report === null || !('id' in report) || typeof report.id !== 'string') return;
-    this.#options.onReply({
-      type: 'reply',
-      version: [1, 0],
-      id: report.id,
-      history: '-',
-      instance: '-',
-      problem: { code: known, detail: problemText(answer.body) },
-      renewInMs: 1_000,
-      leases: [],
-      grants: [],
-      refused: [],
-      observed: [],
-    });
+  /**
+   * A refusal in HTTP's own terms, for the lease keeper in its own. Only what the coordinator itself says about membership and version
+   * counts: a stale nonce is no refusal, nor is what a proxy in between may answer.
+   */
+  #judge(answer: { readonly body: string }): void {
+    const parsed = parseJson(answer.body);
+    const said = typeof parsed === 'object' && parsed !== null && 'code' in parsed ? parsed.code : undefined;
+    const code =
+      said === 'unauthorized' || said === 'node-unknown'
+        ? 'node-removed'
+        : said === 'version-unsupported'
+          ? said
+          : undefined;
+    if (code !== undefined) this.#options.onRefused({ code, detail: problemText(answer.body) });
   }
 
   /** A signed request; a nonce the coordinator no longer knows is replaced once by the fresh one that comes with the refusal. */
@@ -241,6 +257,7 @@ export class Transport {
       this.#nonce = undefined;
       return parsed.nonce;
     }
+    this.#judge(answer);
     throw new Error(`no nonce: status ${answer.status}: ${problemText(answer.body)}`);
   }
 
@@ -285,6 +302,12 @@ export class Transport {
     if (!message.success) {
       this.#say('websocket', 'the coordinator sent something that is no message of this protocol; it is ignored');
       return;
+    }
+    this.#unheardSinceMs = undefined;
+    // Only now is it good for something: one that is opened and closed again, with a refusal, is not tried faster and faster.
+    if (message.data.type !== 'reply' || message.data.problem === undefined) {
+      this.#backoffMs = RECONNECT_FIRST_MS;
+      this.#said.delete('websocket');
     }
     switch (message.data.type) {
       case 'nudge':

@@ -51,6 +51,12 @@ async function judged<T>(document: Written, attempt: () => Promise<T>): Promise<
       error.problem.errors !== undefined
     )
       throw badDocument(document, error.problem.errors);
+    if (error instanceof Refused && error.problem.code === 'body-too-large')
+      throw new CliError(
+        EXIT.badConfiguration,
+        `${document.name} is too large (${error.problem.detail}); the configuration in force stays as it is`,
+        { cause: error },
+      );
     throw error;
   }
 }

@@ -8,6 +8,7 @@ import { MAX_EVENTS_PER_PAGE } from '../../schemas/limits.ts';
 import type { Client } from './client.ts';
 import { CliError, EXIT } from './exit.ts';
 import type { Io } from './io.ts';
+import { persistently } from './persistently.ts';
 import { routes } from './routes.ts';
 import { printJson, type Register, type Setting, settingOf } from './setting.ts';
 import { oneLine } from './text.ts';
@@ -55,17 +56,23 @@ async function events(setting: Setting, options: { follow: boolean; since?: stri
     }
   };
   let next = await showStored(client, since, show);
-  while (options.follow && !io.interrupted.aborted) {
-    const page = await fetchEvents(client, { after: next, wait: WAIT_SECONDS }, io.interrupted).catch(
-      (error: unknown) => {
-        if (io.interrupted.aborted) return undefined;
-        throw error;
-      },
-    );
-    if (page === undefined) return;
-    show(page);
-    next = page.next;
+  if (!options.follow) return;
+  const signal = io.interrupted;
+  const page = () => fetchEvents(client, { after: next, wait: WAIT_SECONDS }, signal);
+  try {
+    for (;;) {
+      const more = await persistently(page, signal, (reason) => io.note(connectionLost(io, reason)));
+      show(more);
+      next = more.next;
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
   }
+}
+
+/** What a stream says on standard error when it has to connect anew. */
+export function connectionLost(io: Io, reason: string): string {
+  return `${new Date(io.now()).toISOString()} connection lost: ${reason}; trying again`;
 }
 
 /** What is stored already: the newest, or everything since. @returns where to go on. */

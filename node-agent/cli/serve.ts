@@ -12,6 +12,7 @@ import { constants } from 'node:fs';
 import { access, link, lstat, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { delimiter, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
+import { errnoOf } from '../system/index.ts';
 
 export interface ServeOptions {
   /** ADDR:PORT or [ADDR]:PORT; port 0 takes any free one. */
@@ -58,9 +59,10 @@ async function run({ listen, data, coordinatorDir }: ServeOptions): Promise<numb
   await requirePrograms(['flock', 'setpriv']);
   await requireBuild(coordinatorDir);
   const dir = resolve(data);
-  await prepareDirectory(dir);
-  const tokenFile = join(dir, 'admin.token');
-  const token = await adminToken(tokenFile);
+  const token = await usable(dir, async () => {
+    await prepareDirectory(dir);
+    return await adminToken(join(dir, 'admin.token'));
+  });
   warnIfPublic(address.host);
 
   const child = start(dir, coordinatorDir, listen, token);
@@ -126,6 +128,19 @@ async function requireBuild(coordinatorDir: string): Promise<void> {
 function missing(error: NodeJS.ErrnoException): null {
   if (error.code === 'ENOENT') return null;
   throw error;
+}
+
+/** What the system refuses in the data directory is for its administrator to mend, not a failure of this program. */
+async function usable<T>(dir: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (errnoOf(error) === undefined) throw error;
+    throw new ServeError(
+      `${dir} cannot hold the data (${error instanceof Error ? error.message : String(error)}): give a directory with --data that this user may write to and that has space`,
+      EXIT.config,
+    );
+  }
 }
 
 async function prepareDirectory(dir: string): Promise<void> {

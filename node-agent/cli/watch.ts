@@ -2,9 +2,9 @@
 import type { Command } from 'commander';
 import type { Status } from '../../schemas/api.ts';
 import type { Client } from './client.ts';
-import { fetchEvents, WAIT_SECONDS } from './events.ts';
-import { CliError, EXIT } from './exit.ts';
+import { connectionLost, fetchEvents, WAIT_SECONDS } from './events.ts';
 import type { Io } from './io.ts';
+import { persistently } from './persistently.ts';
 import { printJson, type Register, type Setting, settingOf } from './setting.ts';
 import { fetchStatus } from './status.ts';
 import { statusText } from './status-text.ts';
@@ -12,9 +12,6 @@ import { oneLine } from './text.ts';
 
 /** On a terminal the ages are redrawn at this pace, as long as somebody looks. */
 const REDRAW_SECONDS = 2;
-/** After a failure the next attempt waits this long, doubling up to the last. */
-const RETRY_FIRST_MS = 500;
-const RETRY_LAST_MS = 8_000;
 
 async function watch(setting: Setting): Promise<void> {
   const client = await setting.connect();
@@ -38,8 +35,7 @@ interface View {
 
 function viewOf({ io, json }: Setting): View {
   let last: Status | undefined;
-  const lost = (reason: string) =>
-    io.note(`${new Date(io.now()).toISOString()} connection lost: ${reason}; trying again`);
+  const lost = (reason: string) => io.note(connectionLost(io, reason));
   if (json) {
     let line: string | undefined;
     return {
@@ -84,35 +80,14 @@ async function follow(io: Io, client: Client, view: View): Promise<void> {
   const signal = io.interrupted;
   // Subscribed before the first look, so that nothing falls between the two.
   let next = (await fetchEvents(client, { limit: 1 }, signal)).next;
-  let retryMs = RETRY_FIRST_MS;
   for (;;) {
-    try {
+    const look = async () => {
       const { value, sent } = await fetchStatus(client, signal);
       view.show(value, sent);
-      next = (await fetchEvents(client, { after: next, wait: view.waitSeconds }, signal)).next;
-      retryMs = RETRY_FIRST_MS;
-    } catch (error) {
-      if (
-        signal.aborted ||
-        !(error instanceof CliError) ||
-        (error.exit !== EXIT.unreachable && error.exit !== EXIT.tryAgain)
-      )
-        throw error;
-      view.lost(error.message);
-      await pause(retryMs, signal);
-      retryMs = Math.min(retryMs * 2, RETRY_LAST_MS);
-    }
+      return (await fetchEvents(client, { after: next, wait: view.waitSeconds }, signal)).next;
+    };
+    next = await persistently(look, signal, view.lost);
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener('abort', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }
 
 function groupWords(group: Status['groups'][string]): string {

@@ -193,7 +193,7 @@ void fire_due(int64_t now)
     g->fired_at_ms = boot_ms();
     g->lateness_us = boot_us() - g->fire_at_ms * 1000;
     if (!agent_killed)
-      agents_kill();
+      agent_kill();
     agent_killed = true;
     g->state = GROUP_FIRED;
     g->clean = false;

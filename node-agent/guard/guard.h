@@ -32,15 +32,15 @@
 #define GUARD_VERSION "0.1.0"
 
 enum {
-  LINE_BYTES = 512, /* longest request, its newline included */
+  LINE_BYTES = 2048, /* longest request, its newline included */
   MAX_CLIENTS = 8,
   MAX_GROUPS = 200,
-  MAX_HOLDS = 32, /* per group */
+  MAX_HOLDS = 40, /* per group: 32 resources and the group's own cgroup */
   MAX_NOTES = 64,
   MAX_PROBES = 16,
   MAX_UNMOUNTERS = 64,
   NAME_BYTES = 64,
-  VOTERS_BYTES = 400,
+  VOTERS_BYTES = 1100, /* 16 names of 63 */
   PATH_BYTES = 400,
   VALUE_BYTES = 440,
 };
@@ -116,7 +116,7 @@ bool client_is_agent(const struct client *c);
 /* Makes `c` the agent's connection, in place of the one before. Returns NULL, or why not. */
 const char *agent_adopt(struct client *c);
 /* SIGKILLs every process that was the agent since the start and still lives, and closes its connection. */
-void agents_kill(void);
+void agent_kill(void);
 /* Sends all of it, or closes the connection: who does not read its answers is not served. */
 void client_send(struct client *c, const char *text, size_t length);
 struct client *client_by_serial(uint64_t serial);

@@ -12,7 +12,7 @@ import { escapeOctal } from '../system/index.ts';
 import { type GuardState, parseGuardState } from './guard-state.ts';
 
 /** Longest request, its newline included; the guard ends the connection of a longer one. */
-const LINE_BYTES = 512;
+const LINE_BYTES = 2_048;
 /** A guard that does not answer for so long cannot be relied on: the connection is given up. It answers within a millisecond. */
 const ANSWER_MS = 2_000;
 const CONNECT_MS = 5_000;

@@ -47,13 +47,13 @@ static int ready_fd = -1; /* the waiting parent reads the exit code here */
 static int listen_fd, timer_fd, signal_fd;
 
 /*
- * Every process that has said hello, held by a pidfd, so that a process id that was used again is never signalled. An
- * agent that lost its connection but lives could still put back what is taken away: it dies with the others.
+ * The agent's process, held by a pidfd, so that a process id that was used again is never signalled. It outlasts its connection: an
+ * agent that lost it but lives could still put back what is taken away, or give back a lease that its successor has taken up.
  */
 static struct {
   pid_t pid;
   int pidfd;
-} agents[MAX_CLIENTS];
+} agent_process = {.pidfd = -1};
 
 static void report(int code)
 {
@@ -109,22 +109,18 @@ static bool ready(int fd, short events)
   return poll(&p, 1, 0) == 1;
 }
 
+void agent_kill(void)
+{
+  if (agent_process.pidfd < 0)
+    return;
+  syscall(SYS_pidfd_send_signal, agent_process.pidfd, SIGKILL, NULL, 0);
+  close(agent_process.pidfd);
+  agent_process.pidfd = -1;
+}
+
 const char *agent_adopt(struct client *c)
 {
-  int slot = -1;
-  for (int i = 0; i < MAX_CLIENTS; i++) {
-    if (agents[i].pidfd >= 0 && ready(agents[i].pidfd, POLLIN)) { /* it has exited */
-      close(agents[i].pidfd);
-      agents[i].pidfd = -1;
-    }
-    if (agents[i].pidfd < 0 || agents[i].pid == c->pid)
-      slot = i;
-    if (agents[i].pidfd >= 0 && agents[i].pid == c->pid)
-      break;
-  }
-  if (slot < 0)
-    return "too many agents are alive";
-  if (agents[slot].pidfd < 0) {
+  if (agent_process.pidfd < 0 || agent_process.pid != c->pid || ready(agent_process.pidfd, POLLIN)) {
     int pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
     if (pidfd < 0)
       return "your process cannot be held by a pidfd, so it could not be stopped";
@@ -135,26 +131,14 @@ const char *agent_adopt(struct client *c)
       close(pidfd);
       return "you are gone";
     }
-    agents[slot].pid = c->pid;
-    agents[slot].pidfd = pidfd;
+    agent_kill(); /* two agents would decide about the same leases */
+    agent_process.pid = c->pid;
+    agent_process.pidfd = pidfd;
   }
   if (agent != NULL && agent != c)
     client_close(agent);
   agent = c;
   return NULL;
-}
-
-void agents_kill(void)
-{
-  for (int i = 0; i < MAX_CLIENTS; i++) {
-    if (agents[i].pidfd < 0)
-      continue;
-    syscall(SYS_pidfd_send_signal, agents[i].pidfd, SIGKILL, NULL, 0);
-    close(agents[i].pidfd);
-    agents[i].pidfd = -1;
-  }
-  if (agent != NULL)
-    client_close(agent);
 }
 
 static void client_accept(void)
@@ -401,7 +385,7 @@ int main(int argc, char **argv)
     daemonize();
   started_at_ms = boot_ms();
   for (int i = 0; i < MAX_CLIENTS; i++)
-    clients[i].fd = agents[i].pidfd = -1;
+    clients[i].fd = -1;
   enter_and_lock(state_dir);
   announce_open();
   netlink_open();

@@ -19,6 +19,8 @@ const DEFAULT_TIMES: OperationTimes = { startMs: 20_000, stopMs: 20_000, monitor
 const STATE_DIRECTORY = '/run/resource-agents';
 /** How long processes may take to end after a stop that said it had stopped them; what is left then is killed. */
 const LEFTOVER_GRACE_MS = 2_000;
+/** How long the agent may take to tidy up after its processes were killed: a stop that hangs must leave time for the monitor. */
+const FORCED_TIDY_MS = 400;
 const sharedMetadata = new MetadataCache();
 
 /** Looks at the declaration against the agent's meta-data. @returns what is wrong, naming what would be right. */
@@ -191,7 +193,7 @@ export class OcfResource implements Resource {
         severity: 'soft',
         reason: `${this.#cgroup.processNames().join(', ')} does not end after SIGKILL`,
       };
-    const stopped = await this.#operate('stop', this.times.stopMs, signal);
+    const stopped = await this.#operate('stop', Math.min(this.times.stopMs, FORCED_TIDY_MS), signal);
     const found = await this.probe({ recurring: false, signal });
     if (found.state === 'stopped') return { ok: true };
     const state = found.state === 'failed' ? found.reason : 'its monitor says that it still runs';

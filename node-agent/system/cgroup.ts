@@ -129,6 +129,11 @@ export class GroupCgroup {
     return operation;
   }
 
+  /** Ends what another agent's operations have left running; daemons stay. */
+  async killOperations(): Promise<boolean> {
+    return await killCgroup(join(this.path, '.ops'));
+  }
+
   populated(): boolean {
     return cgroupPopulated(this.path);
   }

@@ -1,6 +1,9 @@
-import { constants } from 'node:fs';
+import { constants, watch } from 'node:fs';
 import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+
+/** Editors write a file in several steps. */
+const SETTLE_MS = 200;
 
 /** A file could not be made durable. The file that was there before is untouched. */
 export class FileWriteError extends Error {
@@ -96,4 +99,20 @@ async function syncDirectory(path: string): Promise<void> {
   } finally {
     await directory.close();
   }
+}
+
+/** Tells when a file of a directory was written or replaced; several changes within a moment are told once. @returns a function that ends the watch. */
+export function watchForFile(directory: string, name: string, changed: () => void): () => void {
+  let settle: NodeJS.Timeout | undefined;
+  const watcher = watch(directory, (_kind, file) => {
+    if (file !== name) return;
+    clearTimeout(settle);
+    settle = setTimeout(changed, SETTLE_MS);
+    settle.unref();
+  });
+  watcher.unref();
+  return () => {
+    clearTimeout(settle);
+    watcher.close();
+  };
 }

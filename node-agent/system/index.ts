@@ -10,7 +10,7 @@ export {
 } from './addresses.ts';
 export { Cgroup, Cgroups, type GroupCgroup } from './cgroup.ts';
 export { bootId, bootMs } from './clock.ts';
-export { errnoOf, FileWriteError, writeFileDurably } from './files.ts';
+export { errnoOf, FileWriteError, watchForFile, writeFileDurably } from './files.ts';
 export { type Log, silent } from './log.ts';
 export { describeUser, type MountUser, mountUsers, signalUser, type UsedMounts } from './mount-users.ts';
 export {
@@ -33,3 +33,4 @@ export {
   unescapeOctal,
 } from './mounts.ts';
 export { type RunOptions, type RunResult, run } from './process.ts';
+export { processIdentity } from './process-identity.ts';

@@ -7,6 +7,10 @@ import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Socket } from 'node:net';
 
+/** What is read of an answer that is not the upgrade. */
+const MAX_REFUSAL_BYTES = 64 * 1024;
+const MAX_FRAGMENTS = 1_000;
+
 const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
 export interface WebSocketHandlers {
@@ -78,7 +82,12 @@ export class TextWebSocket {
       request.on('error', reject);
       request.on('response', (response) => {
         const chunks: Buffer[] = [];
-        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        let bytes = 0;
+        response.on('data', (chunk: Buffer) => {
+          bytes += chunk.length;
+          if (bytes > MAX_REFUSAL_BYTES) response.destroy(new Error('the answer to the upgrade is too long'));
+          else chunks.push(chunk);
+        });
         response.on('error', reject);
         response.on('end', () =>
           reject(
@@ -188,6 +197,10 @@ export class TextWebSocket {
         const begins = opcode === OPCODE.text;
         if (begins !== (this.#fragments.length === 0)) {
           this.close(1002, 'fragments out of order');
+          return;
+        }
+        if (this.#fragments.length >= MAX_FRAGMENTS) {
+          this.close(1009, 'too many fragments');
           return;
         }
         this.#fragments.push(Buffer.from(payload));

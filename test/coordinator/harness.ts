@@ -33,6 +33,8 @@ export interface Coordinator {
   apply(cluster: string, document: string): Promise<Answer>;
   sql(cluster: string, query: string): Promise<Row[]>;
   evict(cluster: string, webSockets: 'hibernate' | 'close'): Promise<void>;
+  /** How many objects of clusters there are, named or not. */
+  objectCount(): Promise<number>;
   shiftClock(offsetMs: number): Promise<void>;
   close(): Promise<void>;
 }
@@ -93,6 +95,9 @@ export async function startCoordinator(vars: Record<string, string> = {}): Promi
     },
     async evict(cluster, webSockets) {
       await server.getWorker().evictDurableObject('CLUSTER', { name: cluster, webSockets });
+    },
+    async objectCount() {
+      return (await server.getWorker().listDurableObjectIds('CLUSTER')).length;
     },
     async shiftClock(offsetMs) {
       await coordinator.admin('POST', '/v1/test/clock', { offsetMs });

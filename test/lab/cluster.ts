@@ -13,6 +13,8 @@ export const VIP = '192.0.2.10';
 export interface ClusterOptions {
   /** Names of the nodes; alice, bob and carol when left out. */
   hosts?: readonly string[];
+  /** More machines in the laboratory, which are no nodes: nothing is installed and nobody has joined. */
+  spare?: readonly string[];
   /** What is installed and allowed on every node; nginx when left out. */
   services?: readonly ('nginx' | 'mariadb' | 'test-agents')[];
   /** Configuration; one group `web` with the address and nginx when left out. `null`: none is applied. */
@@ -59,14 +61,14 @@ export class Cluster {
   static async start(options: ClusterOptions = {}): Promise<Cluster> {
     const names = options.hosts ?? ['alice', 'bob', 'carol'];
     const services = options.services ?? ['nginx'];
-    const lab = await Lab.create({ hosts: [...names] });
+    const lab = await Lab.create({ hosts: [...names, ...(options.spare ?? [])] });
     try {
       const observer = await lab.observe(options.observe ?? { processes: ['nginx', 'mariadbd'] });
       const product = await Product.create(lab, { testHooks: options.testHooks ?? false });
       await product.startCoordinator();
       await product.createCluster();
       const cluster = new Cluster(lab, product, observer, names);
-      for (const host of lab.hosts.values()) await cluster.#equip(host, services, options.allow ?? []);
+      for (const name of names) await cluster.#equip(lab.host(name), services, options.allow ?? []);
       const document =
         options.document === undefined ? documentOf(names, [resources.vip, resources.nginx]) : options.document;
       if (document !== null) await product.apply(document);
@@ -142,8 +144,8 @@ export class Cluster {
     return last?.groups[group]?.owner ?? '';
   }
 
-  /** Waits until every node could take the group, so that a fault meets a healthy cluster. */
-  async healthy(group = 'web', deadlineMs = 20_000): Promise<void> {
+  /** Waits until every node (those of the start, or `count`) could take the group, so that a fault meets a healthy cluster. */
+  async healthy(group = 'web', deadlineMs = 20_000, count = this.names.length): Promise<void> {
     await until(
       async () => {
         const asked = await this.product.cli(['why', group, '--json']);
@@ -151,7 +153,7 @@ export class Cluster {
         const why = JSON.parse(asked.stdout) as Why;
         return (
           why.state === 'running' &&
-          why.candidates.length === this.names.length &&
+          why.candidates.length === count &&
           why.candidates.every((candidate) => candidate.eligible)
         );
       },

@@ -33,7 +33,7 @@ export const nginx = {
 } as const satisfies OcfResource;
 
 /** Agents that misbehave on demand, see `ocf/test-agent`. */
-export const testAgents = ['dummy', 'daemon', 'failstart', 'hangstop', 'liar'] as const;
+export const testAgents = ['dummy', 'daemon', 'failstart', 'hangstop', 'stubborn', 'liar'] as const;
 export type TestAgent = (typeof testAgents)[number];
 
 /**

@@ -75,8 +75,12 @@ export class Agent {
   }
 
   begin(): void {
-    const { config } = this.#host.disk;
-    if (config !== undefined) this.#configure(config);
+    const { config, previous } = this.#host.disk;
+    if (previous !== undefined) this.#configure(previous);
+    if (config !== undefined) {
+      this.#configure(config);
+      if (previous !== undefined) this.#forgetPrevious(config);
+    }
     for (const [group, held] of Object.entries(this.#keep.held)) {
       const runner = this.#runners.get(group);
       this.#armed.set(group, 'armed');
@@ -146,14 +150,25 @@ export class Agent {
     });
   }
 
+  /** The runner has stopped all it knows; what the guard knows beside that (of an older declaration) keeps the lease. */
   onDown(group: string, failure: GiveUp | undefined): void {
-    if (this.#keep.held[group] !== undefined)
-      this.#decide({ type: 'stopped', group, ...(failure === undefined ? {} : { failure }) });
-    this.#reconsider();
-    this.#endWhenDown();
+    const held = this.#keep.held[group];
+    if (held === undefined) {
+      this.#reconsider();
+      return;
+    }
+    this.later(this.#host.world.random.between(0, 2), () => {
+      if (this.#keep.held[group]?.epoch !== held.epoch) return;
+      if (this.#armed.get(group) === 'pending') this.onDown(group, failure);
+      else if (this.guard.alive && !this.guard.disarm(group, held.epoch)) this.#decide({ type: 'stuck', group });
+      else this.#decide({ type: 'stopped', group, ...(failure === undefined ? {} : { failure }) });
+      this.#reconsider();
+      this.#endWhenDown();
+    });
   }
 
   onStuck(group: string): void {
+    this.#host.world.count('stuck');
     this.#decide({ type: 'stuck', group });
   }
 
@@ -239,20 +254,21 @@ export class Agent {
           this.#pet(effect);
           break;
         case 'disarm':
+          // done before the keeper was told that the group is down
           this.#armed.delete(effect.group);
-          this.later(this.#host.world.random.between(0, 2), () => this.guard.disarm(effect.group, effect.epoch));
           break;
         case 'stop':
           this.#runners.get(effect.group)?.down(effect.how);
           break;
         case 'configure':
           this.later(this.#host.world.random.between(1, 40), () => {
+            this.#save(effect.config);
             this.#configure(effect.config);
-            this.#host.disk.config = effect.config;
             this.#decide({ type: 'news' });
           });
           break;
         case 'lost':
+          this.#host.world.count('lease lost');
           this.#host.world.note(
             this.#host.name,
             () => `lease of ${effect.group} epoch ${effect.epoch} lost: ${effect.why}`,
@@ -300,6 +316,22 @@ export class Agent {
       }
     }
     this.#reconsider();
+  }
+
+  /** Both are kept until what the new one leaves out has been stopped: an agent that starts anew must know of everything. */
+  #save(config: NodeConfig): void {
+    const { disk } = this.#host;
+    disk.previous ??= disk.config;
+    disk.config = config;
+    this.#forgetPrevious(config);
+  }
+
+  #forgetPrevious(config: NodeConfig): void {
+    this.later(200, () => {
+      if (this.#host.disk.config !== config) return;
+      if ([...this.#runners.values()].every((runner) => runner.adopted)) this.#host.disk.previous = undefined;
+      else this.#forgetPrevious(config);
+    });
   }
 
   #reconsider(): void {

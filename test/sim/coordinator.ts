@@ -123,11 +123,14 @@ export class Coordinator {
     const outcome = decide(state, event, this.wall());
     this.#state = outcome.state;
     this.#effects.push(...outcome.effects);
-    for (const effect of outcome.effects)
+    for (const effect of outcome.effects) {
+      if (effect.kind === 'decision' && effect.decision.cause !== undefined)
+        this.#world.count(`grant: ${effect.decision.cause}`);
       if (effect.kind === 'event')
         this.#world.note('coordinator', () =>
           [effect.event.kind, effect.event.node, effect.event.group, effect.event.epoch, effect.event.detail].join(' '),
         );
+    }
     return outcome;
   }
 

@@ -48,9 +48,12 @@ export class Guard {
     return this.#tooLate(known, this.#host.exactMs()) ? 'late' : undefined;
   }
 
-  disarm(group: string, epoch: number): void {
-    if (this.groups.get(group)?.epoch !== epoch || this.#host.holdsAny(group)) return;
+  /** @returns false: something of it is still held, so it stays armed. */
+  disarm(group: string, epoch: number): boolean {
+    if (this.groups.get(group)?.epoch !== epoch) return true;
+    if (this.#host.holdsAny(group)) return false;
     this.groups.delete(group);
+    return true;
   }
 
   /** Nobody petted: the agent dies first, then everything of the group. */
@@ -61,6 +64,7 @@ export class Guard {
       return;
     }
     lease.fired = true;
+    this.#host.world.count('fuse fired');
     this.#host.world.note(this.#host.name, () => `the guard fires for ${group} epoch ${lease.epoch}`);
     this.#host.killAgent('the guard fired', true);
     this.#host.world.after(this.#host.world.random.between(1, RELEASE_MS), () => {

@@ -33,6 +33,8 @@ export interface Disk {
   history: string | null;
   epochs: Readonly<Record<string, number>>;
   config: NodeConfig | undefined;
+  /** The one before, while something of it may still be up. */
+  previous: NodeConfig | undefined;
 }
 
 export class Host {
@@ -45,7 +47,7 @@ export class Host {
   #boots = 0;
   #incarnations = 0;
   readonly #operations = new Set<Operation>();
-  readonly disk: Disk = { history: null, epochs: {}, config: undefined };
+  readonly disk: Disk = { history: null, epochs: {}, config: undefined, previous: undefined };
   readonly troubles: Troubles = { startFails: 0, stopHangs: 0, dies: 0, persistMs: 20 };
   guard: Guard | undefined;
   agent: Agent | undefined;

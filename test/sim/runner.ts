@@ -77,6 +77,11 @@ export class Runner {
     return this.#state.want !== 'up' && this.#state.settled && allStopped(this.#state);
   }
 
+  /** The newest declaration is in force. */
+  get adopted(): boolean {
+    return this.#state.next === undefined;
+  }
+
   report(): GroupReport {
     return groupReport(this.#state, this.#host.bootMs());
   }

@@ -11,9 +11,7 @@ import { Violation, World } from './world.ts';
 
 export interface StormResult {
   readonly violation: string | undefined;
-  readonly starts: number;
-  readonly takeovers: number;
-  readonly faults: number;
+  readonly counts: ReadonlyMap<string, number>;
   readonly timeline: string;
 }
 
@@ -45,7 +43,6 @@ class Storm {
   #duplicates = 0;
   #delayMs = 0;
   #operations = 0;
-  faults = 0;
 
   constructor(seed: number, record: boolean) {
     this.world = new World(seed, record);
@@ -230,7 +227,7 @@ class Storm {
       const next = () =>
         this.world.after(random.exponential(meanMs), () => {
           if (this.world.quiet) return;
-          this.faults += 1;
+          this.world.count('fault');
           this.world.note('FAULT', () => kind);
           strike();
           next();
@@ -293,6 +290,5 @@ class Storm {
 export function storm(seed: number, stormMs: number, record: boolean): StormResult {
   const weather = new Storm(seed, record);
   const violation = weather.run(stormMs);
-  const { starts, takeovers } = weather.world.referee;
-  return { violation, starts, takeovers, faults: weather.faults, timeline: weather.world.timeline };
+  return { violation, counts: weather.world.counts, timeline: weather.world.timeline };
 }

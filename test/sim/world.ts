@@ -29,6 +29,7 @@ export class World {
   /** No more faults: everything heals. */
   quiet = false;
   readonly referee: Referee;
+  readonly counts = new Map<string, number>();
 
   /** @param record keep a timeline; costs time, so it is done only to explain a seed that failed. */
   constructor(seed: number, record: boolean) {
@@ -61,6 +62,11 @@ export class World {
       first.act();
     }
     this.now = until;
+  }
+
+  /** How often something happened: a storm that never reaches the protocol proves nothing. */
+  count(what: string): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
   }
 
   note(who: string, what: () => string): void {
@@ -113,8 +119,6 @@ export class Referee {
   readonly #up = new Map<string, Map<string, Set<string>>>();
   readonly #activations = new Map<string, Activation>();
   readonly #granted = new Set<string>();
-  starts = 0;
-  takeovers = 0;
 
   constructor(world: World) {
     this.#world = world;
@@ -144,9 +148,9 @@ export class Referee {
       throw new Violation(`${host} starts ${group} in epoch ${epoch} after epoch ${last.epoch} ran on ${last.host}`);
     if (last?.epoch === epoch && (last.host !== host || last.incarnation !== incarnation))
       throw new Violation(`epoch ${epoch} of ${group} starts twice: ${last.incarnation} and ${incarnation}`);
-    if (last === undefined || last.host !== host) this.takeovers += 1;
+    if (last !== undefined && last.host !== host) this.#world.count('change of host');
     this.#activations.set(group, now);
-    this.starts += 1;
+    this.#world.count('start');
     hosts.set(host, (hosts.get(host) ?? new Set()).add(resource));
     this.#world.note(host, () => `UP   ${group}/${resource} epoch ${epoch}`);
   }

@@ -79,6 +79,28 @@ test('strangers who ask for nonces cannot push out the one that a node was hande
   assert.equal((await alice.signedPost('report', alice.report(), mine)).status, 200);
 });
 
+test('a flood of questions for nonces and of bad signatures does not keep a node out', async () => {
+  const mine = await alice.nonce();
+  const flood = Array.from({ length: 200 }, async (_, i) => {
+    if (i % 2 === 0) return await alice.nonce();
+    const bob = await TestNode.make(coordinator.origin, 'auth', 'bob');
+    const forged = { ...(await bob.signature('POST', 'report', mine, '{}')), [SIGNATURE_HEADERS.node]: 'alice' };
+    return await bob.post('report', '{}', forged);
+  });
+  await Promise.all(flood);
+  assert.equal((await alice.signedPost('report', alice.report(), mine)).status, 200);
+});
+
+test('asking for clusters that do not exist makes no object', async () => {
+  for (let i = 0; i < 50; i++) {
+    const stranger = await TestNode.make(coordinator.origin, `no-such-cluster-${i}`, 'alice');
+    const answer = await stranger.post('nonce', { node: 'alice' });
+    assert.equal(answer.status, 404);
+    assert.equal(answer.body.code, 'cluster-unknown');
+  }
+  assert.equal(await coordinator.objectCount(), 1);
+});
+
 test('nonces end with the instance that gave them out', async () => {
   const nonce = await alice.nonce();
   await coordinator.evict('auth', 'close');

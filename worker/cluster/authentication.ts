@@ -57,16 +57,12 @@ export class Authentication {
   /** A nonce for whoever asks in the name of a member. */
   nonceFor(node: string): Result<string> {
     if (this.#publicKey(node) === null) return notMember(node);
-    return done(this.#nonces.issue(node, 'asked-for'));
+    return done(this.#nonces.issue());
   }
 
   /** The nonce that an authenticated answer carries. */
-  nextNonce(node: string): string {
-    return this.#nonces.issue(node, 'authenticated');
-  }
-
-  forget(node: string): void {
-    this.#nonces.forget(node);
+  nextNonce(): string {
+    return this.#nonces.issue();
   }
 
   async verify(request: SignedRequest): Promise<Verified> {
@@ -75,14 +71,13 @@ export class Authentication {
     if (publicKey === null) return { ...notMember(node), nextNonce: null };
     const refusal = (problem: { readonly ok: false; readonly problem: Refused }): Verified => ({
       ...problem,
-      nextNonce: this.#nonces.issue(node, 'asked-for'),
+      nextNonce: this.#nonces.issue(),
     });
-    // Taken before the first await: of two requests with one nonce, one gets it.
-    if (!this.#nonces.take(node, request.nonce)) {
-      return refusal(
-        refuse('nonce-stale', 'the nonce is unknown or was used; sign the request again with the one in this answer'),
-      );
-    }
+    const stale = refuse(
+      'nonce-stale',
+      'the nonce is unknown or was used; sign the request again with the one in this answer',
+    );
+    if (!this.#nonces.isFresh(node, request.nonce)) return refusal(stale);
     const text = signedText({ ...request, bodySha256: hex(await sha256(request.body)) });
     const good = await signedBy(publicKey, request.signature, text);
     if (!good || incarnation === '') {
@@ -90,6 +85,8 @@ export class Authentication {
     }
     // It may have been removed, or have joined with another key, while the signature was checked.
     if (this.#publicKey(node) !== publicKey) return { ...notMember(node), nextNonce: null };
+    // Used up only now, with nothing awaited since: of two requests with one nonce, one gets it, and strangers use up none.
+    if (!this.#nonces.use(node, request.nonce)) return refusal(stale);
     return { ok: true, sender: { node, incarnation } };
   }
 

@@ -1,50 +1,43 @@
 /**
- * Nonces for signed requests: random, good once, known to this instance alone, so that a recorded request is worth nothing without
- * trusting any node's clock.
+ * Nonces for signed requests: good once, and only with the instance that gave them out, so that a recorded request is worth nothing
+ * without trusting any node's clock.
  *
- * Anyone may ask for a nonce in a node's name; only the node itself is handed one with an authenticated answer. The two are kept
- * apart, so that a stranger who asks all day cannot push out the nonce that the node is about to use.
+ * They are a count under the random name of this instance, and of each node only the highest that came back with a valid signature
+ * is remembered: an older one is stale. So asking for nonces costs nothing and takes nothing from anyone, however often strangers do.
+ * Of two requests on their way at once the later-numbered may overtake the other, which is then signed again.
  */
-import { randomHex } from './encoding.ts';
-
-const MAX_PER_NODE = 8;
-
-export type NonceSource = 'asked-for' | 'authenticated';
-
 export class Nonces {
   readonly #instance: string;
-  readonly #outstanding = new Map<string, string[]>();
+  #issued = 0;
+  readonly #highestUsed = new Map<string, number>();
 
   constructor(instance: string) {
     this.#instance = instance;
   }
 
-  issue(node: string, source: NonceSource): string {
-    const nonce = `${this.#instance}.${randomHex(16)}`;
-    const slot = `${source}/${node}`;
-    const kept = this.#outstanding.get(slot) ?? [];
-    this.#outstanding.set(slot, [...kept.slice(1 - MAX_PER_NODE), nonce]);
-    return nonce;
+  issue(): string {
+    this.#issued += 1;
+    return `${this.#instance}.${this.#issued}`;
   }
 
-  /** Takes the nonce out of the book. @returns whether it was there. */
-  take(node: string, nonce: string): boolean {
-    for (const source of ['authenticated', 'asked-for'] as const) {
-      const slot = `${source}/${node}`;
-      const kept = this.#outstanding.get(slot) ?? [];
-      if (!kept.includes(nonce)) continue;
-      this.#outstanding.set(
-        slot,
-        kept.filter((other) => other !== nonce),
-      );
-      return true;
-    }
-    return false;
+  /** Could this nonce still be used by the node? */
+  isFresh(node: string, nonce: string): boolean {
+    return this.#number(nonce) > (this.#highestUsed.get(node) ?? 0);
   }
 
-  /** The node is gone or has a new key. */
-  forget(node: string): void {
-    this.#outstanding.delete(`authenticated/${node}`);
-    this.#outstanding.delete(`asked-for/${node}`);
+  /** Uses it up; called when the signature over it was found good. @returns whether it was still fresh. */
+  use(node: string, nonce: string): boolean {
+    if (!this.isFresh(node, nonce)) return false;
+    this.#highestUsed.set(node, this.#number(nonce));
+    return true;
+  }
+
+  /** @returns 0 for what this instance never gave out. */
+  #number(nonce: string): number {
+    const prefix = `${this.#instance}.`;
+    const digits = nonce.slice(prefix.length);
+    if (!nonce.startsWith(prefix) || !/^[1-9]\d{0,15}$/.test(digits)) return 0;
+    const number = Number(digits);
+    return number <= this.#issued ? number : 0;
   }
 }

@@ -251,7 +251,7 @@ export class Cluster extends DurableObject<Env> {
     if (!open.ok) return open;
     const outcome = open.value.engine.perform(action);
     if (outcome.refused !== undefined) return { ok: false, problem: outcome.refused };
-    if (action.type === 'node-remove') this.#dismiss(open.value, action.node, 'the node was removed from the cluster');
+    if (action.type === 'node-remove') this.#dismiss(action.node, 'the node was removed from the cluster');
     return done(null);
   }
 
@@ -261,7 +261,8 @@ export class Cluster extends DurableObject<Env> {
     if (!open.ok) return open;
     const until = Date.now() + waitMs;
     for (;;) {
-      const running = open.value.engine.state.durable.operations[id];
+      const { operations } = open.value.engine.state.durable;
+      const running = Object.hasOwn(operations, id) ? operations[id] : undefined;
       const operation = running ?? this.#records.operation(id);
       if (operation === null) return refuse('operation-unknown', `no operation ${id} (only the newest are kept)`);
       const left = until - Date.now();
@@ -296,7 +297,7 @@ export class Cluster extends DurableObject<Env> {
     const { engine } = open.value;
     const enrolled = await enrol(engine, this.#tokens, request);
     if (!enrolled.ok) return enrolled;
-    if (enrolled.value.newKey) this.#dismiss(open.value, request.node, 'the node joined again with another key');
+    if (enrolled.value.newKey) this.#dismiss(request.node, 'the node joined again with another key');
     return done({ history: engine.state.durable.history });
   }
 
@@ -331,7 +332,7 @@ export class Cluster extends DurableObject<Env> {
     const verified = await authentication.verify(request);
     if (!verified.ok) return { result: verified, nextNonce: verified.nextNonce };
     const result = await answer(open.value, verified.sender);
-    return { result, nextNonce: authentication.nextNonce(verified.sender.node) };
+    return { result, nextNonce: authentication.nextNonce() };
   }
 
   /** The upgrade to an agent's socket, the only request that is no RPC call. A refusal is answered as JSON of {@link Refused}. */
@@ -382,8 +383,7 @@ export class Cluster extends DurableObject<Env> {
   }
 
   /** A node lost its membership or its key: whatever it had open ends. */
-  #dismiss(open: Open, node: string, why: string): void {
-    open.authentication.forget(node);
+  #dismiss(node: string, why: string): void {
     this.#sockets.close(node, CLOSE.notMember, why);
     this.#agentPolls.wake(node);
     this.#nudged.delete(node);

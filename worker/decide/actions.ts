@@ -297,7 +297,8 @@ function onConfirmDead(before: ClusterState, name: string, now: number): Outcome
   let state = before;
   for (const groupName of owned) {
     const group = state.durable.groups[groupName];
-    if (group?.lease == null || freeAtOnce(group.lease, timing)) continue;
+    // said twice, it does not make others wait twice
+    if (group?.lease == null || group.lease.provenDeadAt !== null || freeAtOnce(group.lease, timing)) continue;
     // V becomes the group's `on` list, as after RELEASE
     state = withLease(state, group, {
       provenDeadAt: now,
@@ -327,10 +328,12 @@ function onConfirmDead(before: ClusterState, name: string, now: number): Outcome
 }
 
 function onConfirmHistory(state: ClusterState, now: number): Outcome {
-  if (state.durable.restored === null)
+  const { restored } = state.durable;
+  if (restored === null)
     return refuse(state, 'not-possible', 'nothing is held back: the coordinator’s history is not in doubt');
   return {
-    state: withDurable(state, { restored: null }),
+    // the wait for leases that this data does not know of is not his to shorten
+    state: withDurable(state, { restored: { ...restored, confirmed: true } }),
     effects: [
       event(now, {
         kind: 'coordinator.history-confirmed',

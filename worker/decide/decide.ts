@@ -4,12 +4,13 @@
  * which operations ended, who should speak up.
  */
 import type { Operation } from '../../schemas/api.ts';
+import { LEASE_PROFILES } from '../../schemas/limits.ts';
 import { onAction } from './actions.ts';
 import { showGroup } from './explain.ts';
 import { freedom, holder, takeoverMs, timingOf } from './lease.ts';
 import { lostSince } from './placement.ts';
 import { iso, withDurable, withGroup, withLease, withNode, withoutKeys, withVolatile } from './records.ts';
-import { onReport, unreported } from './report.ts';
+import { onReport, restoredUntil, unreported } from './report.ts';
 import type { ClusterState, CoordinatorEvent, Durable, Effect, GroupRecord, Outcome } from './state.ts';
 
 /** Steps of the coordinator's clock smaller than this are ordinary slewing and rounding. */
@@ -33,12 +34,24 @@ export function emptyState(cluster: string, history: string, instance: string, n
 }
 
 function freshVolatile(instance: string, now: number): ClusterState['volatile'] {
-  return { instance, startedAt: now, lastEventAt: now, nodes: {}, renewals: {}, lastRefusals: {}, expired: {} };
+  return {
+    instance,
+    startedAt: now,
+    doubtUntil: 0,
+    lastEventAt: now,
+    renewalCount: 0,
+    nodes: {},
+    renewals: {},
+    lastRefusals: {},
+    expired: {},
+  };
 }
 
 /** C4: the last renewals are lost with the previous instance. Count from now, unless an earlier doubt is still on record. */
 export function restart(durable: Durable, instance: string, now: number): Outcome {
-  const state = suspectAll({ durable, volatile: freshVolatile(instance, now) }, now, { again: false });
+  const { takeoverMs: waitMs } = durable.config?.timing ?? LEASE_PROFILES.default;
+  const volatile = { ...freshVolatile(instance, now), doubtUntil: now + waitMs };
+  const state = suspectAll({ durable, volatile }, now, { again: false });
   return {
     state,
     effects: [
@@ -55,13 +68,21 @@ export function restart(durable: Durable, instance: string, now: number): Outcom
   };
 }
 
+/** @param again count anew even where an earlier doubt is on record: what the clock said before it stepped back is worth nothing. */
 function suspectAll(before: ClusterState, now: number, { again }: { again: boolean }): ClusterState {
   let state = before;
   for (const group of Object.values(before.durable.groups)) {
     const { lease } = group;
     if (lease === null || lease.released) continue;
-    if (lease.suspectSince !== null && !again) continue;
-    state = withLease(state, group, { suspectSince: now });
+    // a time that is still to come was written before the clock stepped back, perhaps while no instance ran
+    const ahead = lease.provenDeadAt === null ? 0 : lease.provenDeadAt - now;
+    const proof =
+      lease.provenDeadAt === null || ahead <= 0
+        ? {}
+        : { provenDeadAt: now, confirmedAt: lease.confirmedAt === null ? null : lease.confirmedAt - ahead };
+    const doubted = lease.suspectSince !== null && lease.suspectSince <= now && !again;
+    if (doubted && ahead <= 0) continue;
+    state = withLease(state, group, { ...proof, suspectSince: doubted ? lease.suspectSince : now });
   }
   return state;
 }
@@ -112,7 +133,13 @@ function onClock(before: ClusterState, now: number): Outcome {
     ]),
   );
   return {
-    state: withVolatile(suspected, { lastEventAt: now, nodes, expired: {} }),
+    state: withVolatile(suspected, {
+      lastEventAt: now,
+      startedAt: Math.min(suspected.volatile.startedAt, now),
+      doubtUntil: before.volatile.doubtUntil > lastEventAt ? now + timingOf(before).takeoverMs : 0,
+      nodes,
+      expired: {},
+    }),
     effects: [
       {
         kind: 'event',
@@ -146,6 +173,7 @@ export function nextTick(state: ClusterState, now: number): number | null {
     const free = freedom(group.lease, state.volatile.renewals[group.name], timing, now);
     times.push(free.free ? now : free.until);
   }
+  if (state.durable.restored !== null && restoredUntil(state) > now) times.push(restoredUntil(state));
   return times.length === 0 ? null : Math.max(now + 1, Math.min(...times));
 }
 
@@ -170,20 +198,24 @@ function settle(original: ClusterState, changed: ClusterState, now: number): Out
 
 /** C7: once every node has reported, the highest epoch is known and grants continue above it. */
 function endRestore(state: ClusterState, now: number): Outcome {
-  if (state.durable.restored === null || unreported(state).length > 0) return { state, effects: [] };
+  const { restored } = state.durable;
+  if (restored === null || (unreported(state).length > 0 && !restored.confirmed)) return { state, effects: [] };
+  if (now < restoredUntil(state)) return { state, effects: [] };
   return {
     state: withDurable(state, { restored: null }),
-    effects: [
-      {
-        kind: 'event',
-        event: {
-          kind: 'coordinator.history-confirmed',
-          severity: 'info',
-          detail: 'every node has reported; grants continue above the highest epoch seen',
-          at: now,
-        },
-      },
-    ],
+    effects: restored.confirmed
+      ? []
+      : [
+          {
+            kind: 'event',
+            event: {
+              kind: 'coordinator.history-confirmed',
+              severity: 'info',
+              detail: 'every node has reported; grants continue above the highest epoch seen',
+              at: now,
+            },
+          },
+        ],
   };
 }
 

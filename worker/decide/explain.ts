@@ -17,7 +17,9 @@ export function showGroup(
   if (owner !== undefined) {
     const unheard = state.volatile.nodes[owner] === undefined;
     if (unheard && now - state.volatile.startedAt <= timingOf(state).leaseMs) return { state: group.shown };
-    if (lostSince(state, owner, now) === undefined) return showHeld(state, group, now);
+    // another incarnation of the owner's node knows nothing of what the lease's own one ran
+    const same = state.volatile.nodes[owner]?.incarnation === group.lease?.incarnation;
+    if (same && lostSince(state, owner, now) === undefined) return showHeld(state, group, now);
   }
   if (group.desired === 'stopped') {
     if (owner === undefined) return { state: 'stopped', reason: 'stopped by an operator' };

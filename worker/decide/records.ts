@@ -26,8 +26,14 @@ export function withLive(state: ClusterState, name: string, live: NodeLive): Clu
   return withVolatile(state, { nodes: { ...state.volatile.nodes, [name]: live } });
 }
 
-export function withRenewal(state: ClusterState, group: string, renewal: Renewal): ClusterState {
-  return withVolatile(state, { renewals: { ...state.volatile.renewals, [group]: renewal } });
+/**
+ * The newest renewal, under a name of its own: a request that arrives twice is two events, and the second must not bring back a name
+ * by which claimants have already been counting.
+ */
+export function withRenewal(state: ClusterState, group: string, at: number): ClusterState {
+  const renewalCount = state.volatile.renewalCount + 1;
+  const renewal: Renewal = { id: `${state.volatile.instance.slice(0, 16)}-${renewalCount}`, at };
+  return withVolatile(state, { renewalCount, renewals: { ...state.volatile.renewals, [group]: renewal } });
 }
 
 export function withoutKeys<T>(

@@ -21,7 +21,9 @@ export function buildReply(state: ClusterState, report: Report, verdicts: Verdic
   };
   if (verdicts.problem !== undefined) return { ...reply, problem: verdicts.problem };
   reply.observed = observations(state, report, now);
-  if (report.revision !== state.durable.revision) reply.config = configFor(state, report.node);
+  // Also with the first report to this instance: after a restore the numbers of revisions repeat.
+  if (report.revision !== state.durable.revision || report.epochs !== undefined)
+    reply.config = configFor(state, report.node);
   return reply;
 }
 

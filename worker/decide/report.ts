@@ -1,4 +1,5 @@
 /** What one report of an agent changes: who it is, what it renews, releases and claims, and what it tells. */
+import { takeoverWaitMs } from '../../schemas/limits.ts';
 import type { Reason } from '../../schemas/reasons.ts';
 import { reasonText } from '../../schemas/reasons.ts';
 import {
@@ -10,7 +11,7 @@ import {
   type Report,
   versionProblem,
 } from '../../schemas/wire.ts';
-import { claimProblem, freedom, nextEpoch, renewalProblem, timingOf, waitOrigin } from './lease.ts';
+import { claimProblem, freeAtOnce, freedom, nextEpoch, renewalProblem, timingOf, waitOrigin } from './lease.ts';
 import { chosen, rank, releaseOrder } from './placement.ts';
 import {
   withDurable,
@@ -49,8 +50,10 @@ export function onReport(before: ClusterState, report: Report, now: number): Out
     state = answer.state;
     leases.push(answer.answer);
   }
-  run(onGroupReports(state, report, now));
-  run(onRefusals(state, report, now));
+  if (!overtaken(before, report)) {
+    run(onGroupReports(state, report, now));
+    run(onRefusals(state, report, now));
+  }
   for (const event of report.events ?? [])
     effects.push({
       kind: 'event',
@@ -65,6 +68,13 @@ export function onReport(before: ClusterState, report: Report, now: number): Out
   if (report.retiring === true)
     state = withVolatile(state, { nodes: withoutKeys(state.volatile.nodes, [report.node]) });
   return { state, effects, verdicts: { problem: undefined, leases, grants, refused } };
+}
+
+/** Sent before another report that has arrived already: its leases and releases count as ever, but what it tells is old. */
+function overtaken(before: ClusterState, report: Report): boolean {
+  const live = before.volatile.nodes[report.node];
+  if (live === undefined || live.incarnation !== report.incarnation || report.sentMs === undefined) return false;
+  return report.sentMs < live.sentMs;
 }
 
 interface Identified {
@@ -109,12 +119,12 @@ function identify(before: ClusterState, report: Report, now: number): Identified
       'an operator declared this node dead; restart the agent’s guard or the machine to return as a new incarnation',
     );
   if (report.history !== null && report.history !== before.durable.history) {
-    const held = holdBack(before, `${report.node} knows another history of this cluster (${report.history})`, now);
+    const mismatch = otherHistory(before, report, now);
     return refuse(
       'history-mismatch',
       `this node belongs to history ${report.history} of the cluster, the coordinator has ${before.durable.history}; join it again`,
-      held.state,
-      [...held.effects],
+      mismatch.state,
+      [...mismatch.effects],
     );
   }
   const live = before.volatile.nodes[report.node];
@@ -155,11 +165,13 @@ function identify(before: ClusterState, report: Report, now: number): Identified
       'error',
       `two agents speak as ${report.node}: the second is held off. A cloned disk or state directory? Join the clone under a name of its own`,
     );
+  const newest = live !== undefined && overtaken(before, report) ? live : undefined;
   let state = withLive(before, report.node, {
     incarnation: report.incarnation,
     lastSeenAt: now,
-    readyAt: now + report.quarantineMs,
-    revision: report.revision,
+    sentMs: newest?.sentMs ?? report.sentMs ?? 0,
+    readyAt: newest?.readyAt ?? now + report.quarantineMs,
+    revision: newest?.revision ?? report.revision,
     epochsKnown: report.epochs !== undefined || (live?.incarnation === report.incarnation && live.epochsKnown),
     rival: rival === null ? null : { ...rival, told: true },
   });
@@ -176,18 +188,33 @@ function identify(before: ClusterState, report: Report, now: number): Identified
   return { state, effects };
 }
 
-/** C7: hold every grant until all nodes have told their epochs, or an operator confirms. */
-function holdBack(state: ClusterState, why: string, now: number): Outcome {
+/** C7: another history is a proof as well; of each node it counts once, or one such node could hold everything back for ever. */
+function otherHistory(before: ClusterState, report: Report, now: number): Outcome {
+  const key = `history/${report.node}`;
+  if (before.volatile.lastRefusals[key] === report.history) return { state: before, effects: [] };
+  const marked = withVolatile(before, {
+    lastRefusals: { ...before.volatile.lastRefusals, [key]: report.history ?? '' },
+  });
+  return holdBack(marked, report, `${report.node} knows another history of this cluster (${report.history})`, now);
+}
+
+/** C7: hold every grant until all nodes have told their epochs, or an operator confirms, and the leases they do not tell of have run out. */
+function holdBack(state: ClusterState, report: Report, why: string, now: number): Outcome {
   if (state.durable.restored !== null) return { state, effects: [] };
+  const reported = Object.entries(state.volatile.nodes)
+    .filter(([, live]) => live.epochsKnown)
+    .map(([name]) => name);
+  const longestLeaseMs = Math.max(report.leaseMs, timingOf(state).leaseMs);
   return {
-    state: withDurable(state, { restored: { since: now, reported: [] } }),
+    state: withDurable(state, { restored: { since: now, reported, longestLeaseMs, confirmed: false } }),
     effects: [
       {
         kind: 'event',
         event: {
           kind: 'coordinator.restored',
           severity: 'error',
-          detail: `the coordinator’s data is older than what the nodes have seen: ${why}. Nothing is granted until every node has reported, or \`holdfast cluster confirm-history\``,
+          node: report.node,
+          detail: `the coordinator’s data is older than what the nodes have seen: ${why}. Nothing is granted until every node has reported, or \`holdfast cluster confirm-history\`. If only ${report.node} says so and is wrong, \`holdfast node remove ${report.node}\``,
           at: now,
         },
       },
@@ -196,21 +223,39 @@ function holdBack(state: ClusterState, why: string, now: number): Outcome {
 }
 
 function learnEpochs(before: ClusterState, report: Report, now: number): Outcome {
-  if (report.epochs === undefined) return { state: before, effects: [] };
   let state = before;
   const effects: Effect[] = [];
-  for (const [name, epoch] of Object.entries(report.epochs)) {
+  // a lease that a node holds is as good a witness as what it remembers
+  const told = [
+    ...Object.entries(report.epochs ?? {}),
+    ...report.leases.map(({ group, epoch }) => [group, epoch] as const),
+  ];
+  for (const [name, epoch] of told) {
     const known = Math.max(state.durable.groups[name]?.lease?.epoch ?? 0, state.durable.highestEpochs[name] ?? 0);
     if (epoch <= known) continue;
     state = withDurable(state, { highestEpochs: { ...state.durable.highestEpochs, [name]: epoch } });
-    const held = holdBack(state, `${report.node} has seen epoch ${epoch} of ${name}, the data ends at ${known}`, now);
+    const why = `${report.node} has seen epoch ${epoch} of ${name}, the data ends at ${known}`;
+    const held = holdBack(state, report, why, now);
     state = held.state;
     effects.push(...held.effects);
   }
   const { restored } = state.durable;
-  if (restored !== null && !restored.reported.includes(report.node))
-    state = withDurable(state, { restored: { ...restored, reported: [...restored.reported, report.node] } });
+  if (restored === null) return { state, effects };
+  const reported =
+    report.epochs === undefined || restored.reported.includes(report.node)
+      ? restored.reported
+      : [...restored.reported, report.node];
+  const longestLeaseMs = Math.max(restored.longestLeaseMs, report.leaseMs);
+  if (reported !== restored.reported || longestLeaseMs !== restored.longestLeaseMs)
+    state = withDurable(state, { restored: { ...restored, reported, longestLeaseMs } });
   return { state, effects };
+}
+
+/** Until when a lease may run that was granted after this data was saved. */
+export function restoredUntil(state: ClusterState): number {
+  const { restored } = state.durable;
+  if (restored === null) return 0;
+  return restored.since + takeoverWaitMs(restored.longestLeaseMs, timingOf(state).coordinatorMarginMs);
 }
 
 /** O5: a release is final. It frees the lease at once, whatever the clocks say. */
@@ -274,7 +319,7 @@ function onRenewal(
   const problem = renewalProblem(group?.lease ?? null, report.node, report.incarnation, held.epoch);
   if (problem !== undefined || group === undefined || group.lease === null)
     return { state: before, answer: { verdict: 'refused', ...held, reason: problem ?? 'the group is unknown' } };
-  let state = withRenewal(before, held.group, { id: report.id, at: now });
+  let state = withRenewal(before, held.group, now);
   const leaseMs = countedLeaseMs(before, group.lease, report);
   if (group.lease.suspectSince !== null || group.lease.confirmedAt === null || group.lease.leaseMs !== leaseMs)
     state = withLease(state, group, { suspectSince: null, confirmedAt: group.lease.confirmedAt ?? now, leaseMs });
@@ -362,7 +407,7 @@ function onClaim(before: ClusterState, report: Report, claim: Claim, now: number
     lease.provenDeadAt === null;
   if (repeated) {
     // the same grant again; it counts as a renewal, so the wait of others starts anew
-    const renewed = withRenewal(before, group.name, { id: report.id, at: now });
+    const renewed = withRenewal(before, group.name, now);
     const leaseMs = countedLeaseMs(before, lease, report);
     const same = lease.suspectSince === null && lease.leaseMs === leaseMs;
     const state = same ? renewed : withLease(renewed, group, { suspectSince: null, leaseMs });
@@ -389,10 +434,7 @@ function onClaim(before: ClusterState, report: Report, claim: Claim, now: number
     suspectSince: null,
     provenDeadAt: null,
   };
-  const next = withRenewal(withGroup(before, { ...group, lease: granted, run: null }), group.name, {
-    id: report.id,
-    at: now,
-  });
+  const next = withRenewal(withGroup(before, { ...group, lease: granted, run: null }), group.name, now);
   const mine = candidates.find((candidate) => candidate.node === report.node);
   const effects: Effect[] = [
     {
@@ -455,6 +497,9 @@ function claimRefusal(
   if (group.desired === 'stopped') return [{ rule: 'group-stopped' }];
   const { restored } = state.durable;
   if (restored !== null) return [{ rule: 'restored', waitingFor: unreported(state) }];
+  const unheard = unheardInDoubt(state, now);
+  if (unheard.length > 0 && freeAtOnce(group.lease, timingOf(state)))
+    return [{ rule: 'instance-new', waitingFor: unheard, remainingMs: state.volatile.doubtUntil - now }];
   const wait = claimProblem(group, state.volatile.renewals[group.name], claim, timingOf(state), now);
   if (wait !== undefined) return [wait];
   const mine = candidates.find((candidate) => candidate.node === report.node);
@@ -462,6 +507,18 @@ function claimRefusal(
   if (!mine.eligible) return mine.reasons;
   const best = chosen(candidates);
   return best === undefined || best === report.node ? undefined : [{ rule: 'better-candidate', node: best }];
+}
+
+/**
+ * C7: data that was restored shows itself only when a node reports a higher epoch. Until every node has told its epochs to this
+ * instance, or any lease given by an earlier one has run out, what looks free is not granted.
+ */
+function unheardInDoubt(state: ClusterState, now: number): string[] {
+  if (now >= state.volatile.doubtUntil) return [];
+  return Object.values(state.durable.nodes)
+    .filter((node) => !node.removed && node.declaredDead === null)
+    .filter((node) => state.volatile.nodes[node.name]?.epochsKnown !== true)
+    .map((node) => node.name);
 }
 
 /** C7: nodes that have not told their epochs since the restore. */

@@ -85,8 +85,12 @@ export interface NodeRecord {
 
 export interface Restored {
   readonly since: number;
-  /** Nodes that have reported their epochs since. */
+  /** Nodes whose epochs are known. */
   readonly reported: readonly string[];
+  /** The longest lease that any node counted since: what an owner unknown to this data may still rely on. */
+  readonly longestLeaseMs: number;
+  /** An operator gave his word for the nodes that have not reported. */
+  readonly confirmed: boolean;
 }
 
 export interface Durable {
@@ -107,6 +111,8 @@ export interface Durable {
 export interface NodeLive {
   readonly incarnation: string;
   readonly lastSeenAt: number;
+  /** Of the newest report, on the node's own clock: one that bears an older time was overtaken. */
+  readonly sentMs: number;
   /** P3: when its quarantine ends. */
   readonly readyAt: number;
   readonly revision: number;
@@ -125,6 +131,13 @@ export interface Renewal {
 export interface Volatile {
   readonly instance: string;
   readonly startedAt: number;
+  /** Renewals counted by this instance: their names never repeat. */
+  readonly renewalCount: number;
+  /**
+   * C7: until then this instance cannot know whether its data is the newest, so a lease that looks free may still be held by an
+   * owner that has yet to report. 0: the cluster was made in this instance.
+   */
+  readonly doubtUntil: number;
   readonly lastEventAt: number;
   readonly nodes: Readonly<Record<string, NodeLive>>;
   /** Newest renewal by group. */

@@ -1,4 +1,4 @@
-/** The list of clusters, in one object of its own. It only answers `cluster list`: no cluster depends on it. */
+/** The list of clusters, in one object of its own. */
 import { DurableObject } from 'cloudflare:workers';
 import { type Migration, migrate, versionOf } from '../cluster/index.ts';
 import type { Env } from '../env.ts';
@@ -32,6 +32,11 @@ export class Registry extends DurableObject<Env> {
         createdAt,
       );
     });
+  }
+
+  async has(name: string): Promise<boolean> {
+    if (versionOf(this.ctx.storage.sql) === 0) return false;
+    return this.ctx.storage.sql.exec('SELECT 1 FROM cluster WHERE name = ?', name).toArray().length > 0;
   }
 
   async list(): Promise<Registered[]> {

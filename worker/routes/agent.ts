@@ -16,29 +16,29 @@ const refusedSchema = z.object({
 export const agent = {
   'POST /v1/clusters/:cluster/agent/enrol': async (c) => {
     const request = await readJson(c, enrolSchema);
-    const { history } = unwrap(await clusterOf(c).enrol(request));
+    const { history } = unwrap(await (await clusterOf(c)).enrol(request));
     return c.json({ cluster: pathPart(c, 'cluster'), node: request.node, history });
   },
 
   'POST /v1/clusters/:cluster/agent/nonce': async (c) => {
     const { node } = await readJson(c, nonceRequestSchema);
-    const nonce = unwrap(await clusterOf(c).nonce(node));
+    const nonce = unwrap(await (await clusterOf(c)).nonce(node));
     return c.json({ nonce }, 200, { [SIGNATURE_HEADERS.nextNonce]: nonce });
   },
 
   'POST /v1/clusters/:cluster/agent/report': async (c) => {
-    return answer(c, await clusterOf(c).agentReport(await signed(c)), (reply) => reply);
+    return answer(c, await (await clusterOf(c)).agentReport(await signed(c)), (reply) => reply);
   },
 
   'POST /v1/clusters/:cluster/agent/wait': async (c) => {
-    return answer(c, await clusterOf(c).agentWait(await signed(c)), (nudge) => ({ nudge }));
+    return answer(c, await (await clusterOf(c)).agentWait(await signed(c)), (nudge) => ({ nudge }));
   },
 
   'GET /v1/clusters/:cluster/agent/socket': async (c) => {
     if (c.req.header('upgrade')?.toLowerCase() !== 'websocket') {
       throw problem('invalid-value', 'this route is for WebSocket upgrades: send upgrade: websocket');
     }
-    const response = await clusterOf(c).fetch(c.req.raw);
+    const response = await (await clusterOf(c)).fetch(c.req.raw);
     if (response.status === 101) return response;
     const nonce = response.headers.get(SIGNATURE_HEADERS.nextNonce);
     throw new ProblemException(refusedSchema.parse(await response.json()), nonceHeader(nonce));

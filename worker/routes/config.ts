@@ -7,7 +7,7 @@ import { problem, unwrap } from './problem.ts';
 export const config = {
   'GET /v1/clusters/:cluster/config': async (c) => {
     const wanted = numberFrom(c, 'revision', { min: 1, max: Number.MAX_SAFE_INTEGER });
-    const stored = unwrap(await clusterOf(c).configuration(wanted));
+    const stored = unwrap(await (await clusterOf(c)).configuration(wanted));
     const revision = stored?.revision ?? 0;
     return c.json(
       { revision, at: stored === null ? null : timestamp(stored.at), document: stored?.document ?? '' },
@@ -19,7 +19,7 @@ export const config = {
   },
 
   'PUT /v1/clusters/:cluster/config': async (c) => {
-    const cluster = clusterOf(c);
+    const cluster = await clusterOf(c);
     const expected = flagFrom(c, 'dryRun') ? null : expectedRevision(c);
     const document = await readDocument(c);
     if (expected === null) return c.json(unwrap(await cluster.plan(document)));
@@ -28,7 +28,7 @@ export const config = {
   },
 
   'POST /v1/clusters/:cluster/config/plan': async (c) => {
-    return c.json(unwrap(await clusterOf(c).plan(await readDocument(c))));
+    return c.json(unwrap(await (await clusterOf(c)).plan(await readDocument(c))));
   },
 } satisfies Handlers<
   'GET /v1/clusters/:cluster/config' | 'PUT /v1/clusters/:cluster/config' | 'POST /v1/clusters/:cluster/config/plan'

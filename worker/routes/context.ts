@@ -3,6 +3,7 @@ import type { ProblemCode } from '../../schemas/api.ts';
 import { nameSchema } from '../../schemas/names.ts';
 import type { Cluster } from '../cluster/index.ts';
 import type { Env } from '../env.ts';
+import { isListed } from '../registry/index.ts';
 import type { RouteKey } from './access.ts';
 import { problem } from './problem.ts';
 
@@ -13,9 +14,6 @@ export type Handler = (c: RequestContext) => Promise<Response>;
 /** What one file of this folder contributes. */
 export type Handlers<K extends RouteKey> = Readonly<Record<K, Handler>>;
 
-/** One object lists the clusters. */
-export const REGISTRY_NAME = 'registry';
-
 /** A part of the path. Routes without it do not ask for it. */
 export function pathPart(c: RequestContext, part: 'cluster' | 'group' | 'node' | 'operation'): string {
   const value = c.req.param(part);
@@ -23,10 +21,14 @@ export function pathPart(c: RequestContext, part: 'cluster' | 'group' | 'node' |
   return value;
 }
 
-/** The object of the cluster that the path names. A text that can be no name reaches no object. */
-export function clusterOf(c: RequestContext): DurableObjectStub<Cluster> {
+/**
+ * The object of the cluster that the path names. A name that is not listed reaches no object: to address one is to make it, and
+ * anyone may ask for any name.
+ */
+export async function clusterOf(c: RequestContext): Promise<DurableObjectStub<Cluster>> {
   const name = pathPart(c, 'cluster');
   if (!nameSchema.safeParse(name).success) throw problem('cluster-unknown', `${name} cannot be the name of a cluster`);
+  if (!(await isListed(c.env, name))) throw problem('cluster-unknown', `there is no cluster ${name}`);
   return c.env.CLUSTER.get(c.env.CLUSTER.idFromName(name));
 }
 

@@ -8,7 +8,7 @@ import { unwrap } from './problem.ts';
 
 export const groups = {
   'GET /v1/clusters/:cluster/groups/:group/why': async (c) => {
-    return c.json(unwrap(await clusterOf(c).why(groupOf(c))));
+    return c.json(unwrap(await (await clusterOf(c)).why(groupOf(c))));
   },
 
   'POST /v1/clusters/:cluster/groups/:group/move': async (c) => {
@@ -28,7 +28,7 @@ export const groups = {
 
   'POST /v1/clusters/:cluster/groups/:group/cleanup': async (c) => {
     await readJson(c, nothing);
-    unwrap(await clusterOf(c).actNow({ type: 'cleanup', group: groupOf(c) }));
+    unwrap(await (await clusterOf(c)).actNow({ type: 'cleanup', group: groupOf(c) }));
     return c.json({ done: true });
   },
 } satisfies Handlers<
@@ -40,5 +40,5 @@ export const groups = {
 >;
 
 async function act(c: RequestContext, action: Action): Promise<Response> {
-  return started(c, unwrap(await clusterOf(c).act(action)));
+  return started(c, unwrap(await (await clusterOf(c)).act(action)));
 }

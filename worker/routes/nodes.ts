@@ -9,14 +9,16 @@ import { problem, unwrap } from './problem.ts';
 
 export const nodes = {
   'GET /v1/clusters/:cluster/nodes': async (c) => {
-    const status = unwrap(await clusterOf(c).status());
+    const status = unwrap(await (await clusterOf(c)).status());
     return c.json({ schema: 'holdfast/nodes/v1', nodes: status.nodes });
   },
 
   'DELETE /v1/clusters/:cluster/nodes/:node': async (c) => {
     const { force } = await readJson(c, removeNodeSchema);
     const node = nodeOf(c);
-    unwrap(await clusterOf(c).actNow({ type: 'node-remove', node, force: flagFrom(c, 'force') || force === true }));
+    unwrap(
+      await (await clusterOf(c)).actNow({ type: 'node-remove', node, force: flagFrom(c, 'force') || force === true }),
+    );
     return c.json({ done: true });
   },
 
@@ -27,24 +29,24 @@ export const nodes = {
       throw problem('invalid-value', detail, [{ path: 'ttlMs', detail }]);
     }
     const node = newNodeOf(c);
-    const { token, expiresAt } = unwrap(await clusterOf(c).createToken(node, ttlMs));
+    const { token, expiresAt } = unwrap(await (await clusterOf(c)).createToken(node, ttlMs));
     return c.json({ token, node, expiresAt: timestamp(expiresAt) }, 201);
   },
 
   'POST /v1/clusters/:cluster/nodes/:node/standby': async (c) => {
     await readJson(c, nothing);
-    return started(c, unwrap(await clusterOf(c).act({ type: 'node-standby', node: nodeOf(c) })));
+    return started(c, unwrap(await (await clusterOf(c)).act({ type: 'node-standby', node: nodeOf(c) })));
   },
 
   'POST /v1/clusters/:cluster/nodes/:node/ready': async (c) => {
     await readJson(c, nothing);
-    unwrap(await clusterOf(c).actNow({ type: 'node-ready', node: nodeOf(c) }));
+    unwrap(await (await clusterOf(c)).actNow({ type: 'node-ready', node: nodeOf(c) }));
     return c.json({ done: true });
   },
 
   'POST /v1/clusters/:cluster/nodes/:node/confirm-dead': async (c) => {
     await readJson(c, confirmDeadSchema);
-    unwrap(await clusterOf(c).actNow({ type: 'confirm-dead', node: nodeOf(c) }));
+    unwrap(await (await clusterOf(c)).actNow({ type: 'confirm-dead', node: nodeOf(c) }));
     return c.json({ done: true });
   },
 } satisfies Handlers<

@@ -5,7 +5,7 @@ import { waitFrom } from './wait.ts';
 
 export const operations = {
   'GET /v1/clusters/:cluster/operations/:operation': async (c) => {
-    return c.json(unwrap(await clusterOf(c).operation(pathPart(c, 'operation'), waitFrom(c))));
+    return c.json(unwrap(await (await clusterOf(c)).operation(pathPart(c, 'operation'), waitFrom(c))));
   },
 } satisfies Handlers<'GET /v1/clusters/:cluster/operations/:operation'>;
 
