@@ -48,8 +48,37 @@ export const ocfSchema = z.strictObject({
     .optional(),
 });
 
+/** File systems whose device number is that of their block device: what is in use can be told for certain. */
+export const MOUNT_FILE_SYSTEMS = ['ext4', 'ext3', 'ext2', 'xfs', 'f2fs', 'vfat', 'exfat'] as const;
+/** `auto`: what is not clean and cannot be mended by the kernel at the mount is checked first, as at boot (`e2fsck -p`). */
+export const FSCK_POLICIES = ['auto', 'never'] as const;
+export const SHARED_DISK_RISK = 'shared-disk-without-watchdog';
+
+export const mountSchema = z.union([
+  line('the mount').describe('device directory fstype [options], as in /etc/fstab'),
+  z.strictObject({
+    device: line('the device'),
+    directory: line('the directory'),
+    fstype: line('the file system'),
+    options: line('the options').optional().describe('As in /etc/fstab: noatime,commit=5'),
+    fsck: z
+      .enum(FSCK_POLICIES)
+      .optional()
+      .describe('auto (the default): checked before the mount, as at boot, when it is not clean; never: not at all'),
+    disk: z
+      .enum(['local', 'shared'])
+      .optional()
+      .describe('local (the default): a disk of the node’s own, or DRBD; shared: one disk that several nodes reach'),
+    acceptRisk: z
+      .literal(SHARED_DISK_RISK)
+      .optional()
+      .describe('Taken only with `disk: shared`: no watchdog resets a node that cannot let go of the disk'),
+  }),
+]);
+
 export const resourceSchema = z.strictObject({
   vip: vipSchema.optional(),
+  mount: mountSchema.optional(),
   ocf: ocfSchema.optional(),
   id: nameSchema.optional().describe('Name of the resource in status and events; left out: made from its kind'),
   timeouts: timeouts.optional(),
@@ -81,8 +110,8 @@ export const documentSchema = z
 export type Document = z.output<typeof documentSchema>;
 
 /** Kinds of resource that the document will know in later versions, so that naming one gives an honest answer. */
-export const PLANNED_RESOURCE_KINDS = ['drbd', 'mount', 'service'] as const;
-export const RESOURCE_KINDS = ['vip', 'ocf'] as const;
+export const PLANNED_RESOURCE_KINDS = ['drbd', 'service'] as const;
+export const RESOURCE_KINDS = ['vip', 'mount', 'ocf'] as const;
 export type ResourceKind = (typeof RESOURCE_KINDS)[number];
 
 export const timesSchema = z.strictObject({
@@ -98,6 +127,16 @@ const declared = { id: nameSchema, times: timesSchema };
 /** A resource as coordinator and agent know it. It names what is to run, never how to run it. */
 export const declarationSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('vip'), ...declared, address: z.string(), interface: z.string().optional() }),
+  z.strictObject({
+    type: z.literal('mount'),
+    ...declared,
+    device: z.string(),
+    directory: z.string(),
+    fstype: z.enum(MOUNT_FILE_SYSTEMS),
+    options: z.string().optional(),
+    fsck: z.enum(FSCK_POLICIES),
+    disk: z.enum(['local', 'shared']),
+  }),
   z.strictObject({ type: z.literal('ocf'), ...declared, agent: z.string(), params: z.record(z.string(), z.string()) }),
 ]);
 export type ResourceDeclaration = z.infer<typeof declarationSchema>;

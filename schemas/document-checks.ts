@@ -9,12 +9,15 @@ import {
   type DeclaredTimes,
   type documentSchema,
   type GroupConfig,
+  MOUNT_FILE_SYSTEMS,
   RESOURCE_KINDS,
   type ResourceDeclaration,
   type resourceSchema,
+  SHARED_DISK_RISK,
 } from './config.ts';
 import { readVirtualAddress } from './document-address.ts';
 import { listed } from './document-issues.ts';
+import { isBelow, mountProblems, readMountLine } from './document-mount.ts';
 import { type Path, type Position, pathText, type Source } from './document-source.ts';
 import { formatDuration } from './duration.ts';
 import {
@@ -54,6 +57,13 @@ export interface Checked {
 const MAX_TIME_MS = 24 * 3_600_000;
 const MIN_INTERVAL_MS = 100;
 
+/** What only one resource of the whole document may name, and where it is named first. */
+interface Taken {
+  readonly addresses: Map<string, string>;
+  readonly devices: Map<string, string>;
+  readonly directories: Map<string, { readonly group: PropertyKey | undefined; readonly at: string }>;
+}
+
 type Report = (path: Path, position: Position, detail: string, suggestion?: string) => void;
 
 export function check(parts: Parts, source: Source): Checked {
@@ -70,11 +80,11 @@ export function check(parts: Parts, source: Source): Checked {
       `${parts.groups.length} groups; at most ${MAX_GROUPS} fit into one cluster`,
     );
   const nodes = [...new Set(defined(parts.nodes ?? []))];
-  const addresses = new Map<string, string>();
+  const taken: Taken = { addresses: new Map(), devices: new Map(), directories: new Map() };
   const groups: Record<string, GroupConfig> = {};
   for (const group of parts.groups) {
     if (parts.nodes !== undefined) checkOn(group, nodes, source, report);
-    const resources = checkResources(group, addresses, source, report);
+    const resources = checkResources(group, taken, source, report);
     groups[group.name] = { name: group.name, on: group.on === undefined ? nodes : defined(group.on), resources };
   }
   return { errors, config: { cluster: parts.cluster ?? '', nodes, timing, groups } };
@@ -118,12 +128,7 @@ function checkOn(group: PartsOfGroup, nodes: readonly string[], source: Source, 
   });
 }
 
-function checkResources(
-  group: PartsOfGroup,
-  addresses: Map<string, string>,
-  source: Source,
-  report: Report,
-): ResourceDeclaration[] {
+function checkResources(group: PartsOfGroup, taken: Taken, source: Source, report: Report): ResourceDeclaration[] {
   const ids = new Map<string, string>();
   const pathOf = (index: number): Path => ['groups', group.name, 'resources', index];
   group.resources.forEach((resource, index) => {
@@ -144,7 +149,7 @@ function checkResources(
     if (resource === undefined) return;
     const path = pathOf(index);
     checkTimes(resource, path, source, report);
-    const bare = declarationOf(resource, path, addresses, source, report);
+    const bare = declarationOf(resource, path, taken, source, report);
     if (bare === undefined) return;
     const id = resource.id ?? freeId(defaultId(bare), ids);
     ids.set(id, pathText(path));
@@ -155,12 +160,13 @@ function checkResources(
 
 type BareDeclaration =
   | { type: 'vip'; address: string; interface?: string }
+  | Omit<Extract<ResourceDeclaration, { type: 'mount' }>, 'id' | 'times'>
   | { type: 'ocf'; agent: string; params: Record<string, string> };
 
 function declarationOf(
   resource: WrittenResource,
   path: Path,
-  addresses: Map<string, string>,
+  taken: Taken,
   source: Source,
   report: Report,
 ): BareDeclaration | undefined {
@@ -175,7 +181,8 @@ function declarationOf(
     );
     return undefined;
   }
-  if (resource.vip !== undefined) return vipOf(resource.vip, path, addresses, source, report);
+  if (resource.vip !== undefined) return vipOf(resource.vip, path, taken, source, report);
+  if (resource.mount !== undefined) return mountOf(resource.mount, path, taken, source, report);
   if (resource.ocf !== undefined) return { type: 'ocf', agent: resource.ocf.agent, params: resource.ocf.params ?? {} };
   report(path, source.valueAt(path), `the resource has no kind; it needs ${listed(RESOURCE_KINDS, 'or')}`);
   return undefined;
@@ -184,7 +191,7 @@ function declarationOf(
 function vipOf(
   vip: NonNullable<WrittenResource['vip']>,
   path: Path,
-  addresses: Map<string, string>,
+  { addresses }: Taken,
   source: Source,
   report: Report,
 ): BareDeclaration | undefined {
@@ -212,6 +219,64 @@ function vipOf(
   return { type: 'vip', address: `${ip}/${prefix}`, ...(name === undefined ? {} : { interface: name }) };
 }
 
+function mountOf(
+  mount: NonNullable<WrittenResource['mount']>,
+  path: Path,
+  taken: Taken,
+  source: Source,
+  report: Report,
+): BareDeclaration | undefined {
+  const linePath = [...path, 'mount'];
+  const written = typeof mount === 'string' ? readMountLine(mount) : mount;
+  if ('detail' in written) {
+    report(linePath, source.valueAt(linePath), written.detail);
+    return undefined;
+  }
+  const { device, directory, options } = written;
+  const more: Partial<Exclude<typeof mount, string>> = typeof mount === 'string' ? {} : mount;
+  const at = (part: string) => (typeof mount === 'string' ? linePath : [...linePath, part]);
+  const problem = (part: string, detail: string, suggestion?: string) =>
+    report(at(part), source.valueAt(at(part)), detail, suggestion);
+  if (more.disk === 'shared' && more.acceptRisk === undefined)
+    problem(
+      'disk',
+      `a shared disk needs a watchdog, which resets a node that cannot let go of it; this version has none. \`acceptRisk: ${SHARED_DISK_RISK}\` accepts that; \`disk: local\` is right for a disk of the node’s own and for DRBD`,
+    );
+  if (more.disk !== 'shared' && more.acceptRisk !== undefined)
+    problem('acceptRisk', `\`acceptRisk: ${more.acceptRisk}\` is for \`disk: shared\` only; leave it out`);
+  const problems = mountProblems(written);
+  for (const { part, detail, suggestion } of problems) problem(part, detail, suggestion);
+  const fstype = MOUNT_FILE_SYSTEMS.find((known) => known === written.fstype);
+  if (problems.length > 0 || fstype === undefined) return undefined;
+
+  const group = path[1];
+  const sameDevice = taken.devices.get(device);
+  if (sameDevice === undefined) taken.devices.set(device, pathText(path));
+  else problem('device', `the device ${device} is already that of ${sameDevice}`);
+  for (const [other, { group: owner, at: place }] of taken.directories) {
+    if (other === directory) problem('directory', `the directory ${directory} is already that of ${place}`);
+    else if (isBelow(directory, other) && owner !== group)
+      problem('directory', `${directory} lies in ${other} of ${place}, another group: put both into one group`);
+    else if (isBelow(other, directory))
+      problem(
+        'directory',
+        owner === group
+          ? `${directory} would hide ${other} of ${place}, which is mounted before it: put the outer one first`
+          : `${other} of ${place}, another group, lies in ${directory}: put both into one group`,
+      );
+  }
+  if (!taken.directories.has(directory)) taken.directories.set(directory, { group, at: pathText(path) });
+  return {
+    type: 'mount',
+    device,
+    directory,
+    fstype,
+    ...(options === undefined || options === '' ? {} : { options }),
+    fsck: more.fsck ?? 'auto',
+    disk: more.disk ?? 'local',
+  };
+}
+
 function checkTimes(resource: WrittenResource, path: Path, source: Source, report: Report): void {
   const outside = (at: Path, ms: number | undefined, least: number) => {
     if (ms === undefined || (ms >= least && ms <= MAX_TIME_MS)) return;
@@ -232,12 +297,16 @@ function timesOf({ timeouts, interval }: WrittenResource): DeclaredTimes {
   };
 }
 
-/** `vip-192.0.2.10`, `vip-2001-db8--10`, `nginx`: a name that says what it is and fits everywhere. */
+/** `vip-192.0.2.10`, `vip-2001-db8--10`, `mount-srv-mysql`, `nginx`: a name that says what it is and fits everywhere. */
 function defaultId(declaration: BareDeclaration): string {
   if (declaration.type === 'vip') {
     const ip = declaration.address.slice(0, declaration.address.indexOf('/'));
     const name = `vip-${ip.replaceAll(':', '-')}`;
     return name.endsWith('-') ? `${name}0` : name;
+  }
+  if (declaration.type === 'mount') {
+    const name = `mount${declaration.directory.toLowerCase().replaceAll(/[^a-z0-9_.]/g, '-')}`;
+    return name.slice(0, MAX_NAME_LENGTH - 4).replaceAll(/[^a-z0-9]+$/g, '');
   }
   const type = declaration.agent.slice(declaration.agent.indexOf(':') + 1).toLowerCase();
   return type.slice(0, MAX_NAME_LENGTH - 4).replaceAll(/^[^a-z0-9]+|[^a-z0-9]+$/g, '') || 'ocf';

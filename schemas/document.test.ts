@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { declarationSchema } from './config.ts';
 import { parseDocument } from './document.ts';
 import { LEASE_PROFILES, MAX_BODY_BYTES } from './limits.ts';
 
@@ -296,13 +297,18 @@ const resources: Bad[] = [
     detail: /unknown key `vpi`/,
     suggestion: 'vip',
   },
-  ...['drbd: r0', 'mount: /dev/drbd0 /srv ext4', 'service: mariadb'].map((resource) => ({
+  ...['drbd: r0', 'service: mariadb'].map((resource) => ({
     what: `a kind of a later version, ${resource}`,
     text: withResource(resource),
     line: 6,
-    detail: /planned; this version knows vip and ocf only/,
+    detail: /planned; this version knows vip, mount and ocf only/,
   })),
-  { what: 'a resource without a kind', text: withResource('id: x'), line: 6, detail: /no kind; it needs vip or ocf/ },
+  {
+    what: 'a resource without a kind',
+    text: withResource('id: x'),
+    line: 6,
+    detail: /no kind; it needs vip, mount or ocf/,
+  },
   {
     what: 'two kinds in one resource',
     text: withResource('vip: 192.0.2.10/24\nocf: { agent: heartbeat:nginx }'),
@@ -450,7 +456,145 @@ const addresses: Bad[] = (
   ...(suggestion === undefined ? {} : { suggestion }),
 }));
 
-for (const [title, table] of Object.entries({ syntax, fields, lease, groups, resources, addresses })) {
+const mountParts: Bad[] = (
+  [
+    ['/dev/drbd0 /srv/mysql', /too short for a mount: write `device directory fstype/],
+    ['/dev/drbd0 /srv/mysql ext4 noatime 0 2', /more than four fields.*\/etc\/fstab/],
+    ['/srv/disk.img /srv/mysql ext4', /no block device: devices are only taken from \/dev/],
+    ['/dev/shm/x /srv/mysql ext4', /no block device/],
+    ['/dev/../etc/passwd /srv/mysql ext4', /device.* has \. or \.\. in it/],
+    ['drbd0 /srv/mysql ext4', /device “drbd0” is not an absolute path/],
+    ['/dev//drbd0 /srv/mysql ext4', /not written plainly/, '/dev/drbd0'],
+    ['UUID=0a-b /srv/mysql ext4', /by its path/, '/dev/disk/by-uuid/0a-b'],
+    ['LABEL=data /srv/mysql ext4', /by its path/, '/dev/disk/by-label/data'],
+    ['/dev/drbd0 srv/mysql ext4', /directory “srv\/mysql” is not an absolute path/],
+    ['/dev/drbd0 /srv/../etc ext4', /has \. or \.\. in it/],
+    ['/dev/drbd0 /srv/mysql/ ext4', /not written plainly/, '/srv/mysql'],
+    ['/dev/drbd0 / ext4', /\/ is a directory of the system/],
+    ['/dev/drbd0 /etc/mysql ext4', /\/etc\/mysql is a directory of the system/],
+    ['/dev/drbd0 /var/lib ext4', /\/var\/lib is a directory of the system/],
+    ['/dev/drbd0 /usr/lib/x ext4', /is a directory of the system/],
+    ['/dev/drbd0 /usr/local ext4', /is a directory of the system/],
+    ['/dev/drbd0 /var/lib/holdfast/x ext4', /is a directory of the system/],
+    ['/dev/drbd0 /dev/x ext4', /is a directory of the system/],
+    ['/dev/drbd0 /srv/mysql etx4', /known are ext4, ext3/, 'ext4'],
+    ['/dev/drbd0 /srv/mysql btrfs', /btrfs.*device number/],
+    ['/dev/drbd0 /srv/mysql nfs4', /not mounted from a block device/],
+    ['/dev/drbd0 /srv/mysql ext4 noatime,bind', /option `bind` is not taken/],
+    ['/dev/drbd0 /srv/mysql ext4 x-mount.mkdir', /is not taken/],
+    ['/dev/drbd0 /srv/mysql ext4 ro;id', /“ro;id” is not a mount option/],
+    ['/dev/drbd0 /srv/mysql ext4 ro,', /“” is not a mount option/],
+  ] as [string, RegExp, string?][]
+).map(([written, detail, suggestion]) => ({
+  what: `the mount ${written}`,
+  text: withResource(`mount: ${written}`),
+  line: 6,
+  column: 16,
+  path: 'groups.db.resources[0].mount',
+  detail,
+  ...(suggestion === undefined ? {} : { suggestion }),
+}));
+
+const mapped = (more: string) => withResource(`mount: { device: /dev/sdb1, directory: /srv/a, fstype: ext4${more} }`);
+const mounts: Bad[] = [
+  ...mountParts,
+  {
+    what: 'a device as a part of its own',
+    text: withResource('mount:\n  device: /tmp/x\n  directory: /srv/a\n  fstype: ext4'),
+    line: 7,
+    path: 'groups.db.resources[0].mount.device',
+    detail: /no block device/,
+  },
+  {
+    what: 'a mount without its type',
+    text: withResource('mount: { device: /dev/sdb1, directory: /srv/a }'),
+    line: 6,
+    path: 'groups.db.resources[0].mount.fstype',
+    detail: /mount has no `fstype`/,
+  },
+  {
+    what: 'a mistyped key of a mount',
+    text: mapped(', fcsk: never'),
+    line: 6,
+    path: 'groups.db.resources[0].mount.fcsk',
+    detail: /unknown key `fcsk`/,
+    suggestion: 'fsck',
+  },
+  {
+    what: 'a check by force',
+    text: mapped(', fsck: force'),
+    line: 6,
+    path: 'groups.db.resources[0].mount.fsck',
+    detail: /one of auto or never, not “force”/,
+  },
+  {
+    what: 'a list as a mount',
+    text: withResource('mount: [/dev/sdb1, /srv/a, ext4]'),
+    line: 6,
+    path: 'groups.db.resources[0].mount',
+    detail: /must be text or a mapping with device, directory, fstype.*not a list/,
+  },
+  {
+    what: 'a shared disk without the fence that it needs',
+    text: mapped(', disk: shared'),
+    line: 6,
+    path: 'groups.db.resources[0].mount.disk',
+    detail: /needs a watchdog.*this version has none.*`acceptRisk: shared-disk-without-watchdog`/,
+  },
+  {
+    what: 'a risk that is none',
+    text: mapped(', acceptRisk: shared-disk-without-watchdog'),
+    line: 6,
+    path: 'groups.db.resources[0].mount.acceptRisk',
+    detail: /for `disk: shared` only/,
+  },
+  {
+    what: 'an unknown risk',
+    text: mapped(', disk: shared, acceptRisk: all'),
+    line: 6,
+    path: 'groups.db.resources[0].mount.acceptRisk',
+    detail: /must be one of shared-disk-without-watchdog/,
+  },
+  ...(
+    [
+      ['/dev/b /srv/a', '/dev/c /srv/a', /the directory \/srv\/a is already that of groups\.db\.resources\[0\]/],
+      ['/dev/b /srv/a', '/dev/b /srv/c', /the device \/dev\/b is already that of groups\.db\.resources\[0\]/],
+    ] as const
+  ).flatMap(([first, second, detail]) => [
+    {
+      what: `${first} and ${second} in one group`,
+      text: withResource(`mount: ${first} ext4`).concat(`      - mount: ${second} ext4\n`),
+      line: 7,
+      detail,
+    },
+    {
+      what: `${first} and ${second} in two groups`,
+      text: withResource(`mount: ${first} ext4`).concat(`  web: { resources: [ { mount: ${second} ext4 } ] }\n`),
+      line: 7,
+      detail,
+    },
+  ]),
+  {
+    what: 'a mount inside that of another group',
+    text: withResource('mount: /dev/b /srv/a ext4').concat('  web: { resources: [{ mount: /dev/c /srv/a/b ext4 }] }\n'),
+    line: 7,
+    detail: /lies in \/srv\/a of groups\.db\.resources\[0\], another group: put both into one group/,
+  },
+  {
+    what: 'a mount around that of another group',
+    text: withResource('mount: /dev/b /srv/a/b ext4').concat('  web: { resources: [{ mount: /dev/c /srv/a ext4 }] }\n'),
+    line: 7,
+    detail: /another group, lies in \/srv\/a: put both/,
+  },
+  {
+    what: 'a mount that hides one before it',
+    text: withResource('mount: /dev/b /srv/a/b ext4').concat('      - mount: /dev/c /srv/a ext4\n'),
+    line: 7,
+    detail: /would hide \/srv\/a\/b.*put the outer one first/,
+  },
+];
+
+for (const [title, table] of Object.entries({ syntax, fields, lease, groups, resources, addresses, mounts })) {
   describe(`a document is refused: ${title}`, () => {
     for (const bad of table) {
       it(`${bad.what}, with line, reason and the nearest word`, () => {
@@ -526,6 +670,50 @@ groups:
     const [resource] = result.config.groups.db?.resources ?? [];
     assert.ok(resource?.type === 'ocf');
     assert.deepEqual(resource.params, { a: '0080', b: '1.10', c: '1e3', d: 'true', e: '0x10', f: 'no' });
+  });
+
+  it('takes a mount on one line or as a mapping, and fills in what a careful operator would have chosen', () => {
+    const result = parseDocument(
+      withResource('mount: /dev/drbd0   /srv/MySQL ext4').concat(
+        '      - mount: /dev/disk/by-id/wwn-0x5-part1 /srv/MySQL/log_2 xfs noatime,logbsize=32k\n',
+        '      - mount: { device: /dev/sdc1, directory: /var/lib/x, fstype: ext4, fsck: never, disk: shared, acceptRisk: shared-disk-without-watchdog }\n',
+      ),
+    );
+    assert.deepEqual(result.ok && result.config.groups.db?.resources, [
+      {
+        type: 'mount',
+        device: '/dev/drbd0',
+        directory: '/srv/MySQL',
+        fstype: 'ext4',
+        fsck: 'auto',
+        disk: 'local',
+        id: 'mount-srv-mysql',
+        times: {},
+      },
+      {
+        type: 'mount',
+        device: '/dev/disk/by-id/wwn-0x5-part1',
+        directory: '/srv/MySQL/log_2',
+        fstype: 'xfs',
+        options: 'noatime,logbsize=32k',
+        fsck: 'auto',
+        disk: 'local',
+        id: 'mount-srv-mysql-log_2',
+        times: {},
+      },
+      {
+        type: 'mount',
+        device: '/dev/sdc1',
+        directory: '/var/lib/x',
+        fstype: 'ext4',
+        fsck: 'never',
+        disk: 'shared',
+        id: 'mount-var-lib-x',
+        times: {},
+      },
+    ]);
+    const { config } = result.ok ? result : { config: undefined };
+    for (const resource of config?.groups.db?.resources ?? []) assert.ok(declarationSchema.safeParse(resource).success);
   });
 
   it('may be JSON', () => {

@@ -67,6 +67,13 @@ export const ANNOUNCE_EVERY_MS = 45_000;
 /** How long an address conflict probe listens for an answer. */
 export const CONFLICT_PROBE_MS = 200;
 
+/** A planned unmount: what uses the file system gets SIGTERM, and SIGKILL so long after it (or after half of the stop's own time-out). */
+export const MOUNT_TERM_MS = 5_000;
+/** A file system that stays busy although nothing that uses it can be found is tried for so long. */
+export const MOUNT_UNEXPLAINED_MS = 5_000;
+/** Pause between two tries to unmount. */
+export const MOUNT_RETRY_MS = 25;
+
 /** The times of one cluster's leases. Every host measures them on its own CLOCK_BOOTTIME. */
 export interface LeaseTiming {
   /** L: how long a lease lasts, counted by the owner from the moment it sent the request. */

@@ -10,7 +10,7 @@ it('the committed JSON Schema is the one that the schemas give; `npm run schema`
 it('an editor is told that a resource is exactly one thing and that unknown keys are mistakes', () => {
   const schema = JSON.parse(jsonSchemaText());
   const resource = schema.properties.groups.additionalProperties.properties.resources.items;
-  assert.deepEqual(resource.oneOf, [{ required: ['vip'] }, { required: ['ocf'] }]);
+  assert.deepEqual(resource.oneOf, [{ required: ['vip'] }, { required: ['mount'] }, { required: ['ocf'] }]);
   assert.equal(resource.additionalProperties, false);
   assert.equal(schema.additionalProperties, false);
   assert.deepEqual(schema.required, ['cluster', 'nodes']);

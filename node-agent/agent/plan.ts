@@ -25,6 +25,17 @@ function toDeclaration(declared: ResourceDeclaration): Declaration {
         ...(rest.interface === undefined ? {} : { interface: rest.interface }),
         timeouts,
       };
+    case 'mount':
+      return {
+        type: 'mount',
+        id: rest.id,
+        device: rest.device,
+        directory: rest.directory,
+        fstype: rest.fstype,
+        ...(rest.options === undefined ? {} : { options: rest.options }),
+        fsck: rest.fsck,
+        timeouts,
+      };
     case 'ocf':
       return { type: 'ocf', id: rest.id, agent: rest.agent, params: rest.params, timeouts };
     default:

@@ -1,7 +1,7 @@
 /*
  * Firing. The order matters: first the agent, because an agent that is only stopped would, once resumed, see that its
- * address is gone and put it back; then the processes; then the addresses; then read back until nothing is left, because
- * a return code is no proof. Afterwards the group stays watched until it is disarmed: a child of the dead agent (an
+ * address is gone and put it back; then the processes; then the addresses; then the file systems, which nobody uses any
+ * more; then read back until nothing is left, because a return code is no proof. Afterwards the group stays watched until it is disarmed: a child of the dead agent (an
  * `ip address add` that was already started) must not bring an address back.
  */
 #include "guard.h"
@@ -144,9 +144,11 @@ const char *cgroup_problem(const char *path)
   return safe ? NULL : "the guard itself is in this cgroup and would die before it is done";
 }
 
-bool hold_is_held(const struct hold *h)
+bool hold_is_held(struct hold *h)
 {
   struct address a;
+  if (h->kind == HOLD_MOUNT)
+    return mount_is_held(&h->mounted);
   return h->kind == HOLD_CGROUP ? cgroup_populated(h->path) : address_read(&h->vip, &a) != 0;
 }
 
@@ -162,6 +164,10 @@ static void sweep(struct group *g)
     for (int n = 0; g->holds[i].kind == HOLD_VIP && n < 8 && address_read(&g->holds[i].vip, &a) == 1; n++)
       address_delete(&a);
   }
+  /* Last: it is the only one that takes time. */
+  for (int i = 0; i < g->hold_count; i++)
+    if (g->holds[i].kind == HOLD_MOUNT)
+      mount_force(&g->holds[i].mounted);
   bool held = false;
   for (int i = 0; i < g->hold_count; i++)
     held |= hold_is_held(&g->holds[i]);

@@ -1,4 +1,5 @@
 import type { Holding } from '../resources/resource.ts';
+import { unescapeOctal } from '../system/index.ts';
 
 /** What every group in the guard has: the lease it was last told of. Times are CLOCK_BOOTTIME, ms. */
 interface GroupLease {
@@ -76,6 +77,8 @@ export function parseGuardState(lines: readonly string[]): GuardState {
 
 function holdingOf([kind, first, address]: readonly string[], line: string): Holding {
   if (kind === 'vip' && first !== undefined && address !== undefined) return { kind, interface: first, address };
+  if (kind === 'mount' && first !== undefined && address !== undefined)
+    return { kind, device: first, path: unescapeOctal(address) };
   if (kind === 'cgroup' && first !== undefined) return { kind, path: first };
   throw new Error(`the guard's state has a line that is not understood: ${line}`);
 }

@@ -9,6 +9,7 @@
  *   main.c      start, connections, event loop
  *   protocol.c  the requests of the agent
  *   force.c     firing: kill, delete, read back, repeat
+ *   mount.c     file systems: unmount them, and kill who keeps them
  *   netlink.c   addresses: look up, delete, limit their lifetime
  *   announce.c  telling the neighbours (ARP, neighbour advertisement) and asking them (conflict probe)
  *
@@ -37,6 +38,7 @@ enum {
   MAX_HOLDS = 40, /* per group: 32 resources and the group's own cgroup */
   MAX_NOTES = 64,
   MAX_PROBES = 16,
+  MAX_UNMOUNTERS = 64,
   NAME_BYTES = 64,
   VOTERS_BYTES = 1100, /* 16 names of 63 */
   PATH_BYTES = 400,
@@ -65,11 +67,18 @@ struct vip {
   int64_t set_at_ms, expires_at_ms, refresh_at_ms; /* the lifetime that the kernel was given */
 };
 
+struct mounted {
+  unsigned major, minor;
+  bool seen; /* it was at its path at some time */
+  char path[PATH_BYTES]; /* as mountinfo writes it, blanks as \040 */
+};
+
 struct hold {
-  enum { HOLD_VIP, HOLD_CGROUP } kind;
+  enum { HOLD_VIP, HOLD_CGROUP, HOLD_MOUNT } kind;
   union {
     struct vip vip;
     char path[PATH_BYTES];
+    struct mounted mounted;
   };
 };
 
@@ -117,7 +126,7 @@ void request_handle(struct client *c, char *line, size_t length);
 
 /* force.c */
 /* True also when it cannot be told: what is not known to be gone counts as held. */
-bool hold_is_held(const struct hold *h);
+bool hold_is_held(struct hold *h);
 /* Returns NULL, or why this path cannot be given to the guard to kill. */
 const char *cgroup_problem(const char *path);
 void fire_due(int64_t now);
@@ -125,6 +134,13 @@ void fire_due(int64_t now);
 int64_t fired_sweep(int64_t now);
 /* An address changed somewhere: look at the fired groups now. */
 void fired_recheck(void);
+
+/* mount.c */
+bool mount_is_held(struct mounted *m);
+/* Returns NULL, or why this file system cannot be given to the guard to unmount. */
+const char *mount_problem(const struct mounted *m);
+/* Sees to it that a child unmounts it and kills who uses it; does not wait for it. */
+void mount_force(struct mounted *m);
 
 /* netlink.c */
 struct address {

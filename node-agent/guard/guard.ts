@@ -8,6 +8,7 @@ import { existsSync, watch } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Holding } from '../resources/resource.ts';
+import { escapeOctal } from '../system/index.ts';
 import { type GuardState, parseGuardState } from './guard-state.ts';
 
 /** Longest request, its newline included; the guard ends the connection of a longer one. */
@@ -22,12 +23,12 @@ const MAX_ANSWER_BYTES = 64 * 1024;
  * Refused by the guard: `syntax` malformed · `version` · `agent` not the agent's connection · `already` set or running ·
  * `unknown` group · `epoch` another one is recorded · `late` the instant to fire has passed · `range` impossible times ·
  * `fired` and not disarmed · `held` really still there · `full` a limit · `absent` address · `tentative` address ·
- * `link` no such Ethernet interface · `send` the frame did not go out · `cgroup` not one that can be held.
+ * `link` no such Ethernet interface · `send` the frame did not go out · `cgroup`, `mount` not one that can be held.
  * By this side: `start` it could not be started · `lost` the connection has ended · `timeout`.
  */
 export type GuardErrorCode =
   | ('syntax' | 'version' | 'agent' | 'already' | 'unknown' | 'epoch' | 'late' | 'range' | 'fired' | 'held' | 'full')
-  | ('absent' | 'tentative' | 'link' | 'send' | 'cgroup' | 'start' | 'lost' | 'timeout');
+  | ('absent' | 'tentative' | 'link' | 'send' | 'cgroup' | 'mount' | 'start' | 'lost' | 'timeout');
 
 export class GuardError extends Error {
   readonly code: GuardErrorCode;
@@ -187,7 +188,7 @@ export class GuardClient {
     return this.#lease('pet', lease, '');
   }
 
-  /** Registers what the agent is about to make exclusive; before it acts. Again is fine. @throws GuardError `unknown`, `late`, `fired`, `cgroup`, `full`. */
+  /** Registers what the agent is about to make exclusive; before it acts. Again is fine. @throws GuardError `unknown`, `late`, `fired`, `cgroup`, `mount`, `full`. */
   async hold(group: string, holding: Holding): Promise<void> {
     await this.#request(`hold ${group} ${textOf(holding)}`);
   }
@@ -315,7 +316,16 @@ export class GuardClient {
 }
 
 function textOf(holding: Holding): string {
-  return holding.kind === 'vip' ? `vip ${holding.interface} ${holding.address}` : `cgroup ${holding.path}`;
+  switch (holding.kind) {
+    case 'vip':
+      return `vip ${holding.interface} ${holding.address}`;
+    case 'cgroup':
+      return `cgroup ${holding.path}`;
+    case 'mount':
+      return `mount ${holding.device} ${escapeOctal(holding.path)}`;
+    default:
+      return holding satisfies never;
+  }
 }
 
 /** @returns undefined if nobody listens there. */

@@ -78,12 +78,32 @@ static bool is_vip(const char *ifname, const char *text, bool with_prefix, struc
   return inet_pton(v->family, address, v->bytes) == 1 && prefix <= (v->family == AF_INET ? 32 : 128);
 }
 
+/* `<major>:<minor>` and the path, as mountinfo writes them. */
+static bool is_mounted(char *number, const char *path, struct mounted *m)
+{
+  int64_t major, minor;
+  char *colon = strchr(number, ':');
+  if (colon == NULL || path[0] != '/' || strlen(path) >= sizeof m->path)
+    return false;
+  *colon = '\0';
+  if (!is_number(number, &major) || !is_number(colon + 1, &minor) || major > UINT32_MAX || minor > UINT32_MAX)
+    return false;
+  m->major = (unsigned)major;
+  m->minor = (unsigned)minor;
+  strcpy(m->path, path);
+  return true;
+}
+
 static bool is_hold(char **f, struct hold *h)
 {
   memset(h, 0, sizeof *h);
   if (strcmp(f[2], "vip") == 0 && f[4] != NULL) {
     h->kind = HOLD_VIP;
     return is_vip(f[3], f[4], true, &h->vip);
+  }
+  if (strcmp(f[2], "mount") == 0 && f[4] != NULL) {
+    h->kind = HOLD_MOUNT;
+    return is_mounted(f[3], f[4], &h->mounted);
   }
   if (strcmp(f[2], "cgroup") != 0 || f[4] != NULL || strlen(f[3]) >= PATH_BYTES || f[3][0] != '/')
     return false;
@@ -98,6 +118,9 @@ static bool same_hold(const struct hold *a, const struct hold *b)
     return false;
   if (a->kind == HOLD_CGROUP)
     return strcmp(a->path, b->path) == 0;
+  if (a->kind == HOLD_MOUNT)
+    return a->mounted.major == b->mounted.major && a->mounted.minor == b->mounted.minor &&
+           strcmp(a->mounted.path, b->mounted.path) == 0;
   return strcmp(a->vip.ifname, b->vip.ifname) == 0 && a->vip.family == b->vip.family &&
          a->vip.prefix == b->vip.prefix && memcmp(a->vip.bytes, b->vip.bytes, 16) == 0;
 }
@@ -275,6 +298,9 @@ static const char *do_hold(struct client *c, char **f)
   problem = h.kind == HOLD_CGROUP ? cgroup_problem(h.path) : NULL;
   if (problem != NULL)
     return reply("error cgroup %s", problem);
+  problem = h.kind == HOLD_MOUNT ? mount_problem(&h.mounted) : NULL;
+  if (problem != NULL)
+    return reply("error mount %s", problem);
   if (g->hold_count == MAX_HOLDS)
     return reply("error full %d holds per group are the limit", MAX_HOLDS);
   g->holds[g->hold_count++] = h;
@@ -308,9 +334,11 @@ static const char *do_disarm(struct client *c, char **f)
     return unknown;
   if (epoch != g->epoch)
     return reply("error epoch the recorded epoch is %lld", (long long)g->epoch);
-  for (const struct hold *h = g->holds; h < g->holds + g->hold_count; h++)
+  for (struct hold *h = g->holds; h < g->holds + g->hold_count; h++)
     if (hold_is_held(h))
-      return reply("error held %s is still there", h->kind == HOLD_VIP ? "an address" : h->path);
+      return reply("error held %s is still there", h->kind == HOLD_VIP     ? "an address"
+                                                   : h->kind == HOLD_MOUNT ? h->mounted.path
+                                                                           : h->path);
   g->state = GROUP_FREE;
   return "ok";
 }
@@ -369,6 +397,8 @@ static const char *do_state(struct client *c, char **f)
       char address[INET6_ADDRSTRLEN];
       if (h->kind == HOLD_CGROUP)
         page_add(c, "hold %s cgroup %s\n", g->name, h->path);
+      else if (h->kind == HOLD_MOUNT)
+        page_add(c, "hold %s mount %u:%u %s\n", g->name, h->mounted.major, h->mounted.minor, h->mounted.path);
       else
         page_add(c, "hold %s vip %s %s/%d\n", g->name, h->vip.ifname,
                  inet_ntop(h->vip.family, h->vip.bytes, address, sizeof address), h->vip.prefix);

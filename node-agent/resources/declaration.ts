@@ -26,6 +26,8 @@ export type MountDeclaration = Common & {
   readonly directory: string;
   readonly fstype: string;
   readonly options?: string;
+  /** Left out: `auto`. */
+  readonly fsck?: 'auto' | 'never';
 };
 export type DrbdDeclaration = Common & { readonly type: 'drbd'; readonly resource: string };
 

@@ -1,4 +1,5 @@
 import type { ResourceDeclaration } from './declaration.ts';
+import { MountResource } from './mount.ts';
 import { OcfResource } from './ocf.ts';
 import type { ResourceContext } from './ports.ts';
 import type { Resource } from './resource.ts';
@@ -6,6 +7,7 @@ import { VipResource } from './vip.ts';
 
 export * from './declaration.ts';
 
+export { MountResource } from './mount.ts';
 export { type OcfOptions, OcfResource } from './ocf.ts';
 export type { Announcer, ResourceContext } from './ports.ts';
 export type * from './resource.ts';
@@ -26,8 +28,9 @@ export async function createResource(
       return VipResource.create(declaration, context);
     case 'ocf':
       return OcfResource.create(declaration, context);
-    case 'service':
     case 'mount':
+      return MountResource.create(declaration, context);
+    case 'service':
     case 'drbd':
       return { problem: `this agent cannot run resources of type ${declaration.type}` };
     default:

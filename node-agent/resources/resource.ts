@@ -12,7 +12,9 @@
 /** Something only one node may have at a time; the guard takes it away when the lease ends. */
 export type Holding =
   | { readonly kind: 'vip'; readonly interface: string; readonly address: string }
-  | { readonly kind: 'cgroup'; readonly path: string };
+  | { readonly kind: 'cgroup'; readonly path: string }
+  /** `device`: `major:minor` of the block device that is mounted at `path`. */
+  | { readonly kind: 'mount'; readonly path: string; readonly device: string };
 
 /**
  * How bad a failure is, in Pacemaker's terms (its real treatment of OCF exit codes):

@@ -12,5 +12,25 @@ export { Cgroup, Cgroups, type GroupCgroup } from './cgroup.ts';
 export { bootId, bootMs } from './clock.ts';
 export { errnoOf, FileWriteError, watchForFile, writeFileDurably } from './files.ts';
 export { type Log, silent } from './log.ts';
+export { describeUser, type MountUser, mountUsers, signalUser, type UsedMounts } from './mount-users.ts';
+export {
+  deviceClaim,
+  deviceHolders,
+  escapeOctal,
+  type FoundDevice,
+  findDevice,
+  loopsOn,
+  type MountEntry,
+  type MountTool,
+  mountsWithAllUpon,
+  mountToolPath,
+  otherNamespaces,
+  readDevice,
+  readMounts,
+  runMountTool,
+  swapsOn,
+  topAt,
+  unescapeOctal,
+} from './mounts.ts';
 export { type RunOptions, type RunResult, run } from './process.ts';
 export { processIdentity } from './process-identity.ts';

@@ -3,6 +3,7 @@ export { labUnavailable } from './available.ts';
 export { type Answer, Client, type ClientOptions, type Outage } from './client.ts';
 export { Cluster, type ClusterOptions, documentOf, resources, VIP } from './cluster.ts';
 export { type CommandOptions, type Finished, mustRun, run } from './command.ts';
+export { type DiskOptions, disksUnavailable, SharedDisk } from './disk.ts';
 export type { ExecOptions, Exit, Host, HostProcess, HostState, SpawnOptions } from './host.ts';
 export type { Device } from './host-files.ts';
 export { Lab, type LabOptions } from './lab.ts';

@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { labUnavailable } from './available.ts';
 import { cgroupMount, removeCgroup } from './cgroup.ts';
+import { detachLoopsOf } from './disk.ts';
 import { Host } from './host.ts';
 import { nativeProgram } from './native.ts';
 import { type LinkName, Network, networks } from './network.ts';
@@ -41,6 +42,7 @@ export class Lab {
   readonly #network: Network;
   readonly #cgroup: string;
   readonly #observers: Observer[] = [];
+  readonly #closers: (() => Promise<void>)[] = [];
 
   private constructor(parts: {
     id: string;
@@ -125,10 +127,16 @@ export class Lab {
     return parts.join('\n');
   }
 
+  /** Called when the hosts have ended, before the lab's directory is removed. */
+  onClose(closer: () => Promise<void>): void {
+    this.#closers.push(closer);
+  }
+
   /** Ends every process and removes every trace. May be called twice. */
   async close(): Promise<void> {
     for (const observer of this.#observers) await observer.close();
-    await cleanUp([...this.hosts.values(), this.arbiter, this.client], this.#network, this.#cgroup, this.dir);
+    const hosts = [...this.hosts.values(), this.arbiter, this.client];
+    await cleanUp(hosts, this.#network, this.#cgroup, this.dir, this.#closers);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -137,9 +145,16 @@ export class Lab {
 }
 
 /** Goes on when a step fails, so that as little as possible is left; then throws what failed first. */
-async function cleanUp(hosts: readonly Host[], network: Network, cgroup: string, dir: string): Promise<void> {
+async function cleanUp(
+  hosts: readonly Host[],
+  network: Network,
+  cgroup: string,
+  dir: string,
+  closers: readonly (() => Promise<void>)[] = [],
+): Promise<void> {
   const results = await Promise.allSettled(hosts.map((host) => host.close()));
   for (const step of [
+    ...closers,
     () => network.close(),
     () => removeCgroup(cgroup),
     () => rm(dir, { recursive: true, force: true }),
@@ -151,7 +166,7 @@ async function cleanUp(hosts: readonly Host[], network: Network, cgroup: string,
 
 /**
  * Removes what laboratories left behind whose process was killed. Their processes, mounts and namespaces ended with it;
- * what stays are directories and empty control groups, which carry the owner in their names. A control group that is
+ * what stays are directories, loop devices over files in them, and empty control groups, which carry the owner in their names. A control group that is
  * still busy (its last zombies not yet reaped by the machine's PID 1) is left to the next sweep.
  */
 export async function sweep(): Promise<void> {
@@ -163,7 +178,9 @@ export async function sweep(): Promise<void> {
     });
   }
   for (const name of await readdir(labsDir)) {
-    if (ownerIsDead(name)) await rm(join(labsDir, name), { recursive: true, force: true });
+    if (!ownerIsDead(name)) continue;
+    await detachLoopsOf(`${join(labsDir, name)}/`);
+    await rm(join(labsDir, name), { recursive: true, force: true });
   }
 }
 
