@@ -16,7 +16,6 @@ export const PROBLEMS = {
   'invalid-configuration': 422,
   'invalid-value': 422,
   unauthorized: 401,
-  forbidden: 403,
   'not-found': 404,
   'method-not-allowed': 405,
   'body-too-large': 413,
@@ -124,6 +123,8 @@ export const statusSchema = z.object({
       state: z.enum(nodeStates),
       lastSeenMs: z.int().nullable(),
       joined: z.boolean(),
+      /** What the state alone does not say: why it does not report. */
+      note: z.string().optional(),
       agentVersion: z.string().nullable(),
       refusals: z.array(z.object({ group: z.string(), resource: z.string(), reason: z.string() })),
     }),
@@ -151,9 +152,6 @@ export type Plan = z.infer<typeof planSchema>;
 
 export const appliedSchema = planSchema.extend({ schema: z.literal('holdfast/applied/v1'), newRevision: z.int() });
 export const configurationSchema = z.object({ revision: z.int(), at: at.nullable(), document: z.string() });
-
-export const nodeListSchema = z.object({ schema: z.literal('holdfast/nodes/v1'), nodes: statusSchema.shape.nodes });
-export type NodeList = z.infer<typeof nodeListSchema>;
 
 /** Answer to an action that is done when it is answered (cleanup, ready, confirm-dead, remove, confirm-history). */
 export const doneSchema = z.object({ done: z.literal(true) });

@@ -14,6 +14,9 @@ export const reasonSchema = z.discriminatedUnion('rule', [
   z.object({ rule: z.literal('removed') }),
   z.object({ rule: z.literal('standby') }),
   z.object({ rule: z.literal('lost'), lastSeen: at.nullable() }),
+  z.object({ rule: z.literal('not-started') }),
+  z.object({ rule: z.literal('unheard') }),
+  z.object({ rule: z.literal('agent-ended'), since: at }),
   z.object({ rule: z.literal('refuses'), resource: z.string(), detail: z.string() }),
   z.object({ rule: z.literal('failed-here'), resource: z.string(), detail: z.string(), since: at }),
   z.object({ rule: z.literal('quarantine'), remainingMs: z.int() }),
@@ -34,6 +37,7 @@ export const reasonSchema = z.discriminatedUnion('rule', [
   }),
   z.object({ rule: z.literal('renewal-not-newest') }),
   z.object({ rule: z.literal('owner-has-it'), owner: nameSchema }),
+  z.object({ rule: z.literal('owner-let-lapse'), owner: nameSchema }),
   z.object({ rule: z.literal('better-candidate'), node: nameSchema }),
   z.object({ rule: z.literal('restored'), waitingFor: z.array(nameSchema) }),
   z.object({ rule: z.literal('epochs-unreported') }),
@@ -87,6 +91,12 @@ export function reasonText(reason: Reason): string {
       return reason.lastSeen === null
         ? 'has not reported since the coordinator started'
         : `is lost, last seen ${reason.lastSeen}`;
+    case 'not-started':
+      return 'has joined, but its agent has not started';
+    case 'unheard':
+      return 'has not reported yet: the coordinator started a moment ago';
+    case 'agent-ended':
+      return `has no agent: it ended ${reason.since} (its guard was lost) and has not started again`;
     case 'refuses':
       return `refuses ${reason.resource}: ${reason.detail}`;
     case 'failed-here':
@@ -112,7 +122,9 @@ export function reasonText(reason: Reason): string {
     case 'renewal-not-newest':
       return 'the claim names a renewal that is not the newest';
     case 'owner-has-it':
-      return `${reason.owner} holds a valid lease`;
+      return 'holds a valid lease on it';
+    case 'owner-let-lapse':
+      return 'did not renew its lease in time';
     case 'better-candidate':
       return `${reason.node} ranks higher`;
     case 'restored':

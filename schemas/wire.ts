@@ -63,6 +63,8 @@ export const severities = ['soft', 'hard', 'fatal'] as const;
 export const releaseSchema = z.object({
   group: nameSchema,
   epoch,
+  /** The lease was lost before the group was down, so it was stopped by force. */
+  forced: z.boolean().optional(),
   /** Present when the node gives up because the group would not run here. */
   failure: z
     .object({

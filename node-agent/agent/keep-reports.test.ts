@@ -2,7 +2,7 @@ import { deepEqual, equal, ok } from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { LEASE_PROFILES, type LeaseTiming } from '../../schemas/limits.ts';
 import type { NodeConfig, Observation } from '../../schemas/wire.ts';
-import { nextDue, reportDue } from './keep.ts';
+import { attemptOf, nextDue, reportDue } from './keep.ts';
 import { free, Keeper, renewed, START } from './testing.ts';
 
 const T = LEASE_PROFILES.default;
@@ -137,6 +137,26 @@ describe('the pace of reports', () => {
     keeper.now += 5_000;
     deepEqual(keeper.answered(keeper.sends()), [{ kind: 'reconnected', awayMs: 5_000 }]);
     deepEqual(keeper.answered(keeper.sends()), []);
+  });
+
+  test('a burst of reports is neither an absence of the coordinator nor a reason to retry later', () => {
+    const keeper = new Keeper();
+    for (let n = 0; n <= T.retries; n++) {
+      keeper.sends();
+      equal(keeper.state.nextReportMs, keeper.now + T.retryMs);
+    }
+    equal(attemptOf(keeper.state, keeper.now), 0, 'not yet worth sending by the other way as well');
+    const awayMs = T.retries * T.retryMs + T.renewMs;
+    for (const [silentMs, told] of [
+      [70, []],
+      [awayMs - 1, []],
+      [awayMs, [{ kind: 'reconnected', awayMs }]],
+    ] as const) {
+      const report = keeper.sends();
+      for (let n = 0; n < T.retries; n++) keeper.sends();
+      keeper.now += silentMs;
+      deepEqual(keeper.answered(report), told);
+    }
   });
 
   test('a nudge and news make it report now', () => {

@@ -225,7 +225,7 @@ describe('O5: a release', () => {
     keeper.does({ type: 'unprotected', group: 'db' });
     deepEqual(keeper.sends().releases, []);
     keeper.does({ type: 'stopped', group: 'db' });
-    deepEqual(keeper.sends().releases, [{ group: 'db', epoch: 3 }]);
+    deepEqual(keeper.sends().releases, [{ group: 'db', epoch: 3, forced: true }]);
   });
 
   test('is told when everything is down, until it is acknowledged', () => {
@@ -336,6 +336,6 @@ describe('what would not stop', () => {
     keeper.acquires(3);
     keeper.does({ type: 'stuck', group: 'db' });
     keeper.does({ type: 'stopped', group: 'db' });
-    deepEqual(keeper.sends().releases, [{ group: 'db', epoch: 3 }]);
+    deepEqual(keeper.sends().releases, [{ group: 'db', epoch: 3, forced: true }]);
   });
 });

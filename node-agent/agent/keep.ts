@@ -68,6 +68,8 @@ export interface KeepState {
   readonly nextReportMs: number;
   /** Reports since the last answer. */
   readonly unanswered: number;
+  /** When the first of them left; of no meaning while there is none. */
+  readonly unansweredSinceMs: number;
   readonly lastAnswerMs: number;
   /** The coordinator's instance that has acknowledged our epochs. */
   readonly toldInstance: string | null;
@@ -231,16 +233,25 @@ export function compose(
     releases,
     toldEpochs: tellEpochs,
   };
-  const retry = state.unanswered < timing.retries ? timing.retryMs : timing.renewMs;
+  // Several reports of one moment are no repetition: what counts is how long no answer has come.
+  const unansweredSinceMs = state.unanswered === 0 ? nowMs : state.unansweredSinceMs;
+  const retry = nowMs - unansweredSinceMs < timing.retries * timing.retryMs ? timing.retryMs : timing.renewMs;
   return {
     report,
     state: {
       ...state,
       requests: { ...remembered, [id]: request },
       unanswered: state.unanswered + 1,
+      unansweredSinceMs,
       nextReportMs: nowMs + retry,
     },
   };
+}
+
+/** How often a report would have been repeated by now: 0 for the first, also while several leave in one moment. */
+export function attemptOf({ unanswered, unansweredSinceMs, timing }: KeepState, nowMs: number): number {
+  if (unanswered === 0) return 0;
+  return Math.min(unanswered, Math.round((nowMs - unansweredSinceMs) / timing.retryMs));
 }
 
 /** The clock, and within one of its steps the number of reports: so that later reports bear later times. */
@@ -282,8 +293,7 @@ function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
   if (reply.problem !== undefined) return onProblem(before, reply.problem, nowMs);
 
   const effects: KeepEffect[] = [];
-  if (before.unanswered > before.timing.retries)
-    effects.push({ kind: 'reconnected', awayMs: nowMs - before.lastAnswerMs });
+  if (wasAway(before, nowMs)) effects.push({ kind: 'reconnected', awayMs: nowMs - before.lastAnswerMs });
   let state: KeepState = {
     ...before,
     unanswered: 0,
@@ -314,6 +324,12 @@ function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
   }
   state = observe(state, reply, nowMs);
   return { state, effects };
+}
+
+/** All retries went unanswered, for as long as they and the renewal after them take: neither a burst nor one slow answer. */
+function wasAway(state: KeepState, nowMs: number): boolean {
+  const { retries, retryMs, renewMs } = state.timing;
+  return state.unanswered > retries && nowMs - state.lastAnswerMs >= retries * retryMs + renewMs;
 }
 
 /** What a request is worth: no more than the lease it named, nor than the one counted now. */
@@ -502,7 +518,8 @@ function onStopped(state: KeepState, group: string, failure: Release['failure'],
   const held = state.held[group];
   if (held === undefined) return nothing(state);
   const { [group]: _gone, ...rest } = state.held;
-  const release: Release = { group, epoch: held.epoch, ...(failure === undefined ? {} : { failure }) };
+  const forced = held.phase === 'lost' || held.phase === 'stuck' ? { forced: true } : {};
+  const release: Release = { group, epoch: held.epoch, ...forced, ...(failure === undefined ? {} : { failure }) };
   const clean = nowMs >= state.quarantineEndMs;
   return {
     state: {

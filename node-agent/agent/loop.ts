@@ -13,7 +13,16 @@ import { Fuse } from './fuse.ts';
 import { Groups, timingBefore } from './groups.ts';
 import { type Identity, saveNodeFile } from './identity.ts';
 import { Journal } from './journal.ts';
-import { compose, type KeepEffect, type KeepEvent, type KeepState, keep, nextDue, reportDue } from './keep.ts';
+import {
+  attemptOf,
+  compose,
+  type KeepEffect,
+  type KeepEvent,
+  type KeepState,
+  keep,
+  nextDue,
+  reportDue,
+} from './keep.ts';
 import type { RunNews } from './run.ts';
 import { StateFile } from './state-file.ts';
 import { Transport } from './transport.ts';
@@ -68,8 +77,6 @@ export class AgentLoop {
   readonly #ackedGroups = new Map<string, string>();
   #ackedRefusals: string | undefined;
   #lastProblem = '';
-  /** When the oldest report left that no answer has come for since. */
-  #unansweredSinceMs = 0;
   #left = false;
   #ending: AgentEnd | undefined;
   readonly #ended = Promise.withResolvers<AgentEnd>();
@@ -157,6 +164,7 @@ export class AgentLoop {
       requests: {},
       nextReportMs: 0,
       unanswered: 0,
+      unansweredSinceMs: bootMs(),
       lastAnswerMs: bootMs(),
       toldInstance: null,
       instance: null,
@@ -316,10 +324,7 @@ export class AgentLoop {
     const refusalsText = JSON.stringify(refusals);
     const tellRefusals = this.#ackedRefusals !== refusalsText;
     const events = this.#journal.next();
-    // Several reports of one moment are no repetition: what counts is how long no answer has come.
-    if (this.#keep.unanswered === 0) this.#unansweredSinceMs = nowMs;
-    const overdue = Math.round((nowMs - this.#unansweredSinceMs) / this.#keep.timing.retryMs);
-    const attempt = Math.min(this.#keep.unanswered, overdue);
+    const attempt = attemptOf(this.#keep, nowMs);
     const id = randomUUID();
     const composed = compose(
       this.#keep,

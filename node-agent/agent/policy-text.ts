@@ -1,3 +1,4 @@
+import { PLANNED_RESOURCE_KINDS } from '../../schemas/config.ts';
 import { nearest } from '../../schemas/names.ts';
 import { isParameterName, parseAgentName, type ResourceDeclaration } from '../resources/index.ts';
 import { entryProblem, LISTS, type ListName, PolicyError, type PolicyRules, parsePolicy } from './policy-file.ts';
@@ -119,23 +120,36 @@ export function renderPolicy(allow: readonly string[]): string {
     if (problem !== undefined) throw new PolicyError(`--allow ${option}`, problem);
   }
   const body = EXPLAINED.flatMap(([list, meaning, example]) => {
+    if (isNotUsable(list)) return [];
     const lines = text.linesOf(list);
-    return [`  # ${meaning}`, ...(lines.length === 0 ? [`  # ${example}`] : lines)];
+    const later = isPlanned(list) ? ` (${list} comes with a later version; until then this is not used.)` : '';
+    return [`  # ${meaning}${later}`, ...(lines.length === 0 ? [`  # ${example}`] : lines)];
   });
   return [
     '# What Holdfast may run on this node. Whatever the coordinator asks for, nothing else is executed.',
-    '# Only root may write this file. "holdfast doctor" prints the lines that the present configuration needs.',
+    '# Only root may write this file. What the present configuration would need and is not allowed here: holdfast status.',
     'allow:',
     ...body,
     '',
   ].join('\n');
 }
 
+function isPlanned(list: ListName | 'ocf'): boolean {
+  return PLANNED_RESOURCE_KINDS.some((kind) => kind === list);
+}
+
+/** Kinds of which nothing can be run here yet; a promise of them in a file would mislead whoever reads it. */
+function isNotUsable(list: ListName | 'ocf'): boolean {
+  return list === 'drbd' && isPlanned(list);
+}
+
 function addOption(text: PolicyText, option: string): string | undefined {
   const match = /^([^=]*)=(.*)$/s.exec(option);
   const key = match?.[1] ?? option;
   const value = match?.[2] ?? '';
-  const known = [...LISTS, 'ocf'];
+  const known = [...LISTS.filter((list) => !isNotUsable(list)), 'ocf'];
+  if (LISTS.some((list) => list === key && isNotUsable(list)))
+    return `${key} is not in this version: no such resource could be run here; leave it out`;
   if (match === null || !known.includes(key)) {
     const near = match === null ? undefined : nearest(key, known);
     return near === undefined

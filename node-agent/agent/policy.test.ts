@@ -3,6 +3,7 @@ import { chmodSync, chownSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { PLANNED_RESOURCE_KINDS } from '../../schemas/config.ts';
 import type { ResourceDeclaration } from '../resources/index.ts';
 import { notRoot } from '../system/testing.ts';
 import { Policy, PolicyError, renderPolicy } from './policy.ts';
@@ -306,6 +307,19 @@ test('join writes a commented policy that allows what it was told, and that can 
   const empty = new Policy(parsePolicy(renderPolicy([]), 'p'), defaults);
   assert.ok(empty.check(vip('198.51.100.1/24')).allowed);
   assert.ok(!empty.check(unit('mariadb')).allowed);
+});
+
+test('a written policy promises nothing that this version has not', () => {
+  const text = renderPolicy(['mount=/srv/*', 'service=mariadb.service']);
+  assert.doesNotMatch(text, /doctor/);
+  for (const kind of ['drbd', 'mount', 'service'] as const) {
+    const planned = PLANNED_RESOURCE_KINDS.some((one) => one === kind);
+    assert.equal(text.includes(`(${kind} comes with a later version`), planned && kind !== 'drbd');
+    if (kind === 'drbd' && planned) {
+      assert.doesNotMatch(text, /drbd/i);
+      assert.throws(() => renderPolicy(['drbd=r0']), /drbd is not in this version/);
+    }
+  }
 });
 
 test('an --allow that cannot be taken is named, with what would be right', () => {

@@ -222,6 +222,16 @@ describe('a group that is given up from outside', () => {
     deepEqual(track.stopped('a'), ['down: guard hard not armed']);
   });
 
+  test('before anyone had looked at it is stopped in order, and not said to run without the lease that it has', () => {
+    const track = new Track('a', 'b');
+    track.want('up');
+    track.apply({ type: 'give-up', failure });
+    deepEqual(track.probed('a', { state: 'running' }), []);
+    deepEqual(track.probed('b', { state: 'running' }), ['stop b']);
+    deepEqual(track.stopped('b'), ['stop a']);
+    deepEqual(track.stopped('a'), ['down: guard hard not armed']);
+  });
+
   test('keeps its first reason, and a forced stop stays forced', () => {
     const track = up('a');
     track.want('down-now');

@@ -312,6 +312,9 @@ function onProbed(state: RunState, resource: RunResource, probe: Probe, nowMs: n
           state: set(state, resource.key, { state: { is: 'running', checkAtMs: nowMs }, reason: probe.note }),
           effects: [news('resource.adopted', 'info', resource.id, 'already runs under this lease')],
         };
+      // given up or given back before anyone had looked: it is stopped in order, as all that runs under the lease is
+      if (state.leased)
+        return { state: set(state, resource.key, { state: { is: 'running', checkAtMs } }), effects: [] };
       return {
         state: set(state, resource.key, { state: { is: 'broken' } }),
         effects: [

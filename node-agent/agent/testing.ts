@@ -40,6 +40,7 @@ export class Keeper {
       requests: {},
       nextReportMs: START,
       unanswered: 0,
+      unansweredSinceMs: 0,
       lastAnswerMs: START,
       toldInstance: 'i1',
       instance: 'i1',

@@ -6,6 +6,7 @@
  */
 import { Agent as HttpAgent, request as httpRequest, type RequestOptions } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { nonceSchema, waitedSchema } from '../../schemas/api.ts';
 import { LONG_POLL_MS, MAX_AGENT_MESSAGE_BYTES } from '../../schemas/limits.ts';
 import {
   downMessageSchema,
@@ -246,16 +247,10 @@ export class Transport {
       {},
       3_000,
     );
-    const parsed = parseJson(answer.body);
-    if (
-      answer.status === 200 &&
-      typeof parsed === 'object' &&
-      parsed !== null &&
-      'nonce' in parsed &&
-      typeof parsed.nonce === 'string'
-    ) {
+    const parsed = nonceSchema.safeParse(parseJson(answer.body));
+    if (answer.status === 200 && parsed.success) {
       this.#nonce = undefined;
-      return parsed.nonce;
+      return parsed.data.nonce;
     }
     this.#judge(answer);
     throw new Error(`no nonce: status ${answer.status}: ${problemText(answer.body)}`);
@@ -333,8 +328,7 @@ export class Transport {
 }
 
 function nudged(body: string): boolean {
-  const parsed = parseJson(body);
-  return typeof parsed === 'object' && parsed !== null && 'nudge' in parsed && parsed.nudge === true;
+  return waitedSchema.safeParse(parseJson(body)).data?.nudge === true;
 }
 
 function parseJson(text: string): unknown {

@@ -2,7 +2,6 @@
  * One request to the coordinator over node:http (not fetch: undici costs memory and start-up time), its answer checked against the
  * schema, and every way it can fail turned into what an operator can act on.
  */
-import { randomUUID } from 'node:crypto';
 import { request as httpRequest, type IncomingHttpHeaders, type RequestOptions } from 'node:http';
 import type * as z from 'zod';
 import { type Problem, problemSchema } from '../../schemas/api.ts';
@@ -23,6 +22,8 @@ export interface Request {
   /** An object goes as JSON, a text as YAML. */
   readonly body?: object | string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** What to do when it does not arrive, or nobody knows whether it did; left out: what fits most commands. */
+  readonly advice?: { readonly unreachable: string; readonly unknown: string };
   /** On top of the usual: for a long poll. */
   readonly extraTimeMs?: number;
   readonly signal?: AbortSignal;
@@ -38,9 +39,12 @@ export interface Answer<T> {
 /** The coordinator refused: its problem document, kept for whoever can say more about it. */
 export class Refused extends CliError {
   readonly problem: Problem;
-  constructor(problem: Problem) {
+  /** It was asked without a token. */
+  readonly anonymous: boolean;
+  constructor(problem: Problem, anonymous: boolean) {
     super(exitOf(problem), problem.detail, nextOf(problem));
     this.problem = problem;
+    this.anonymous = anonymous;
   }
 }
 
@@ -77,7 +81,7 @@ export class Client {
       throw this.#stranger(answer, parsed.error.issues[0]);
     }
     const problem = problemSchema.safeParse(sent);
-    if (problem.success) throw new Refused(problem.data);
+    if (problem.success) throw new Refused(problem.data, this.#connection.token === undefined);
     throw this.#stranger(answer);
   }
 
@@ -110,7 +114,6 @@ export class Client {
       headers['content-type'] = typeof request.body === 'object' ? 'application/json' : 'application/yaml';
       headers['content-length'] = String(Buffer.byteLength(body));
     }
-    if (request.method === 'POST') headers['idempotency-key'] = randomUUID();
     const { signal } = request;
     try {
       return await send(
@@ -121,7 +124,7 @@ export class Client {
       );
     } catch (error) {
       if (signal?.aborted) throw error;
-      throw transportError(error, url, request.method);
+      throw transportError(error, url, request);
     }
   }
 }
@@ -192,7 +195,7 @@ async function send(
   });
 }
 
-function transportError(error: unknown, url: URL, method: Request['method']): CliError {
+function transportError(error: unknown, url: URL, { method, advice }: Request): CliError {
   const failure = error instanceof TransportFailure ? error : undefined;
   const cause = failure?.cause ?? error;
   const reason = reasonOf(cause);
@@ -201,12 +204,12 @@ function transportError(error: unknown, url: URL, method: Request['method']): Cl
       EXIT.outcomeUnknown,
       `${url.origin} took the request but did not answer (${reason}); whether it was carried out is unknown`,
       {
-        next: '`holdfast status` and `holdfast events` show whether it was',
+        next: advice?.unknown ?? '`holdfast status` and `holdfast events` show whether it was',
         cause,
       },
     );
   return new CliError(EXIT.unreachable, `the coordinator at ${url.origin} cannot be reached: ${reason}`, {
-    next: 'check the URL and the network; nothing stops running on nodes that reach it',
+    next: advice?.unreachable ?? 'check the URL and the network; nothing stops running on nodes that reach it',
     cause,
   });
 }
@@ -252,8 +255,6 @@ function nextOf(problem: Problem): { next?: string } {
       return {
         next: 'give a token: --token-file FILE or HOLDFAST_TOKEN_FILE (`holdfast serve` wrote one to DIR/admin.token)',
       };
-    case 'forbidden':
-      return { next: 'use a token with the role that this needs' };
     case 'cluster-unknown':
       return { next: '`holdfast cluster list` shows the clusters, `holdfast cluster create NAME` makes one' };
     case 'revision-mismatch':

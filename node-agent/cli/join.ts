@@ -17,6 +17,11 @@ interface JoinOptions {
   readonly stateDir: string;
 }
 
+const ADVICE = {
+  unreachable: 'check the URL and the network, and run the same join again: the token has not been used',
+  unknown: 'run the same join again: with the key that this machine has made, the token is taken once more',
+} as const;
+
 async function join(setting: Setting, urlText: string, options: JoinOptions): Promise<void> {
   const { io } = setting;
   const { url, cluster } = addressed(urlText, setting.options.cluster);
@@ -43,8 +48,10 @@ async function join(setting: Setting, urlText: string, options: JoinOptions): Pr
       node,
       token,
       policy,
-      enrol: async (body) =>
-        (await client.call(enrolledSchema, { method: 'POST', path: routes.enrol(cluster), body })).value,
+      enrol: async (body) => {
+        const request = { method: 'POST', path: routes.enrol(cluster), body, advice: ADVICE } as const;
+        return (await client.call(enrolledSchema, request)).value;
+      },
     }),
   );
   const outcome = result.outcome;
@@ -94,7 +101,7 @@ async function policyText(allow: readonly string[]): Promise<string> {
     return renderPolicy(allow);
   } catch (error) {
     throw new CliError(EXIT.usage, error instanceof Error ? error.message : String(error), {
-      next: '--allow takes vip=CIDR, service=UNIT, ocf=provider:type, ocf=provider:type:parameter=value; `holdfast join --help` has examples',
+      next: '--allow takes vip=CIDR, mount=DIRECTORY, service=UNIT, ocf=provider:type, ocf=provider:type:parameter=value; `holdfast join --help` has examples',
       cause: error,
     });
   }

@@ -77,6 +77,27 @@ it('status --json labels the answer of the local agent', async () => {
   assert.deepEqual(JSON.parse(out), { ...known, source: 'local-agent' });
 });
 
+it('a coordinator that was never asked is not said to have been silent: the real reason stands there', async () => {
+  const { exit, out, err } = await ran(['status', '--state-dir', stateDir]);
+  assert.equal(exit, 78);
+  assert.match(out, /seen from bob alone/);
+  assert.match(err, /^The coordinator was not asked: no coordinator is named; this is only what the agent/);
+  const env = { HOLDFAST_URL: 'http://127.0.0.1:1', HOLDFAST_CLUSTER: 'shop' };
+  const unread = await ran(['status', '--state-dir', stateDir, '--token-file', '/nonexistent'], { env });
+  assert.equal(unread.exit, 78);
+  assert.match(unread.err, /^The coordinator was not asked: cannot read the token file \/nonexistent/);
+});
+
+it('a node that has no token is told what its own agent knows, and still ends with 77', async () => {
+  const stub = await stubCoordinator(() => ({ status: 401, body: problem('unauthorized', 401, 'send the token') }));
+  const env = { HOLDFAST_URL: stub.url, HOLDFAST_CLUSTER: 'shop' };
+  const { exit, out, err } = await ran(['status', '--state-dir', stateDir], { env });
+  await stub.close();
+  assert.equal(exit, 77);
+  assert.match(out, /seen from bob alone/);
+  assert.match(err, /^The coordinator tells nothing without a token, and none was given; .*\nError: send the token/);
+});
+
 it('a coordinator that answers “no” is not replaced by the local agent', async () => {
   const stub = await stubCoordinator(() => ({ status: 401, body: problem('unauthorized', 401, 'no token') }));
   const { exit, out } = await ran(['status', '--state-dir', stateDir], { env: stub.env });

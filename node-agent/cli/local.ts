@@ -5,6 +5,7 @@
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import * as z from 'zod';
+import { Refused } from './client.ts';
 import { CliError, EXIT } from './exit.ts';
 import type { Io } from './io.ts';
 import { printJson } from './setting.ts';
@@ -74,10 +75,18 @@ function oneLineFrom(path: string, question: string): Promise<string> {
   });
 }
 
+/** Why the question about the cluster found no answer; undefined for an answer that stands, such as a “no” to a token that was given. */
+function unanswered(failure: unknown): string | undefined {
+  if (failure instanceof Refused && failure.problem.code === 'unauthorized' && failure.anonymous)
+    return 'The coordinator tells nothing without a token, and none was given';
+  if (!(failure instanceof CliError)) return undefined;
+  if (failure.exit === EXIT.unreachable) return 'The coordinator did not answer';
+  return failure.exit === EXIT.notSetUp ? `The coordinator was not asked: ${oneLine(failure.message)}` : undefined;
+}
+
 /**
  * Shows what the local agent knows instead of what the coordinator would have said.
- * @throws the coordinator's failure, when there is no local agent either; afterwards always an error with exit code `unreachable`,
- *   because the question about the cluster was not answered.
+ * @throws always the failure, with or without an answer of the local agent, because the question about the cluster was not answered.
  */
 export async function answerLocally(
   io: Io,
@@ -86,11 +95,10 @@ export async function answerLocally(
   failure: unknown,
   group?: string,
 ): Promise<never> {
-  const unanswered =
-    failure instanceof CliError && (failure.exit === EXIT.unreachable || failure.exit === EXIT.notSetUp);
-  const local = unanswered ? await askLocalAgent(stateDir) : undefined;
-  if (local === undefined || !(failure instanceof CliError)) throw failure;
-  io.note('The coordinator did not answer; this is only what the agent on this machine knows:');
+  const why = unanswered(failure);
+  const local = why === undefined ? undefined : await askLocalAgent(stateDir);
+  if (local === undefined) throw failure;
+  io.note(`${why}; this is only what the agent on this machine knows:`);
   if (json) printJson(io, { schema: 'holdfast/local-status/v1', source: 'local-agent', ...local });
   else io.data(localText(local, group));
   throw failure;

@@ -1,7 +1,6 @@
 /** Nodes: their tokens, draining them and taking them back, removing them, an operator's word that one is dead. */
 import type { Command } from 'commander';
-import * as z from 'zod';
-import { tokenCreatedSchema } from '../../schemas/api.ts';
+import { doneSchema, tokenCreatedSchema } from '../../schemas/api.ts';
 import { CliError, EXIT } from './exit.ts';
 import { act, DEFAULT_WAIT, durationOption } from './operation.ts';
 import { routes } from './routes.ts';
@@ -50,7 +49,7 @@ async function ready(setting: Setting, node: string): Promise<void> {
 
 async function remove(setting: Setting, node: string, force: boolean): Promise<void> {
   const client = await setting.connect();
-  await client.call(z.unknown(), { method: 'DELETE', path: routes.node(client.cluster, node), body: { force } });
+  await client.call(doneSchema, { method: 'DELETE', path: routes.node(client.cluster, node), body: { force } });
   const detail = `${node} is removed; its key is no longer accepted`;
   if (setting.json) printJson(setting.io, { schema: 'holdfast/done/v1', detail });
   else setting.io.data(detail);

@@ -1,7 +1,7 @@
 /** Long actions: followed until they end, and shown. What is not known to have failed is never called failed. */
 import type { Command } from 'commander';
 import * as z from 'zod';
-import { type Operation, operationSchema } from '../../schemas/api.ts';
+import { doneSchema, type Operation, operationSchema } from '../../schemas/api.ts';
 import { parseDuration } from '../../schemas/duration.ts';
 import type { Answer, Client, Request } from './client.ts';
 import { CliError, EXIT } from './exit.ts';
@@ -22,7 +22,7 @@ export function durationOption(text: string, option: string): number {
   return ms;
 }
 
-const maybeOperation = z.union([operationSchema, z.unknown()]);
+const maybeOperation = z.union([operationSchema, doneSchema]);
 
 /**
  * Asks for an action and, when it takes time, follows it to its end.
@@ -35,9 +35,9 @@ export async function act(
   options: { waitMs: number; done: string },
 ): Promise<void> {
   const answer = await client.call(maybeOperation, request);
-  const operation = operationSchema.safeParse(answer.value);
-  if (operation.success) {
-    await follow(setting, client, { ...answer, value: operation.data }, options.waitMs);
+  const { value } = answer;
+  if ('id' in value) {
+    await follow(setting, client, { ...answer, value }, options.waitMs);
     return;
   }
   if (setting.json) printJson(setting.io, { schema: 'holdfast/done/v1', detail: options.done });
@@ -100,6 +100,7 @@ function stillRunning(operation: Operation, waitMs: number): CliError {
     EXIT.timedOut,
     `${title(operation)} is still running after ${waitMs / 1_000} s: ${operation.progress}`,
     {
+      ...(operation.group === null ? {} : { lines: [`-> holdfast why ${operation.group}`] }),
       next: `it goes on without this command: holdfast op wait ${operation.id}`,
     },
   );

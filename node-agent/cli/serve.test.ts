@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { buildCoordinator } from '../../scripts/build-coordinator.ts';
 import { TestNode } from '../../test/coordinator/node.ts';
 import { until, within } from '../../test/lab/until.ts';
+import { listenProblem } from './serve.ts';
 
 const DEADLINE_MS = 20_000;
 const script = `
@@ -153,6 +154,48 @@ test('a token file that others can read is refused with the command that mends i
   const writable = new Serve('open-token');
   assert.equal(await writable.ended(), 78);
   assert.match(writable.stderr, /chmod 700/);
+});
+
+for (const mode of [0o750, 0o701])
+  test(`a data directory of mode ${mode.toString(8)} is refused with the command that mends it`, async () => {
+    const dir = join(scratch, `open-${mode.toString(8)}`);
+    await mkdir(dir, { mode });
+    await chmod(dir, mode);
+    const refused = new Serve(`open-${mode.toString(8)}`);
+    assert.equal(await refused.ended(), 78);
+    assert.match(refused.stderr, new RegExp(`others may enter ${dir} .*: chmod 700 ${dir}`));
+    assert.deepEqual(await readdir(dir), [], 'nothing was written into it');
+  });
+
+test('a data directory of another user is refused', { skip: process.getuid?.() !== 0 }, async () => {
+  const dir = join(scratch, 'foreign');
+  await mkdir(dir, { mode: 0o700 });
+  await chown(dir, 65_534, 65_534);
+  const refused = new Serve('foreign');
+  assert.equal(await refused.ended(), 78);
+  assert.match(refused.stderr, new RegExp(`${dir} belongs to uid 65534.*: chown 0 ${dir}`));
+});
+
+test('a data directory where none can be made ends it, instead of trying for ever', async () => {
+  const refused = new Serve('../../proc/holdfast/data');
+  assert.equal(await refused.ended(), 78);
+  assert.match(refused.stderr, /\/proc\/holdfast\/data cannot hold the data/);
+});
+
+test('an address that this machine has not is told with what to do next', async () => {
+  const elsewhere = new Serve('elsewhere', '198.51.100.7:8787');
+  assert.equal(await elsewhere.ended(), 1);
+  assert.match(elsewhere.stderr, /no interface of this machine has the address of 198\.51\.100\.7:8787: give one/);
+});
+
+test('what workerd could not listen on is told with what to do next', () => {
+  const said = (what: string) => listenProblem(`Socket "http": ${what}`, '127.0.0.1:81') ?? '';
+  assert.match(
+    said('bind(): Permission denied (os error 13)'),
+    /may not listen on 127\.0\.0\.1:81: choose a port above 1023/,
+  );
+  assert.match(said('getaddrinfo(): DNS lookup failed. host = x'), /host name .* is not found/);
+  assert.equal(said('something else'), '');
 });
 
 test('an address that is none is a usage error', async () => {

@@ -10,7 +10,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { access, link, lstat, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
-import { delimiter, join, resolve } from 'node:path';
+import { delimiter, dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoOf } from '../system/index.ts';
 
@@ -144,12 +144,32 @@ async function usable<T>(dir: string, work: () => Promise<T>): Promise<T> {
 }
 
 async function prepareDirectory(dir: string): Promise<void> {
-  await mkdir(dir, { recursive: true, mode: 0o700 });
-  const { mode } = await stat(dir);
-  if ((mode & 0o022) !== 0) {
-    throw new ServeError(`others may write to ${dir}, so its data cannot be trusted: chmod 700 ${dir}`, EXIT.config);
+  await makeDirectory(dir);
+  const { mode, uid } = await stat(dir);
+  const self = process.getuid?.() ?? uid;
+  if (uid !== self) {
+    throw new ServeError(
+      `${dir} belongs to uid ${uid}, which could replace the data and the token in it: chown ${self} ${dir}, or serve as its owner`,
+      EXIT.config,
+    );
   }
-  await mkdir(join(dir, 'objects'), { recursive: true, mode: 0o700 });
+  if ((mode & 0o077) !== 0) {
+    throw new ServeError(
+      `others may enter ${dir} (mode ${(mode & 0o777).toString(8)}), so the data and the token in it are not private: chmod 700 ${dir}`,
+      EXIT.config,
+    );
+  }
+  await makeDirectory(join(dir, 'objects'));
+}
+
+/** Like `mkdir -p`. Node's own `recursive` never returns where a file system says ENOENT below a directory that is there, as /proc does. */
+async function makeDirectory(dir: string): Promise<void> {
+  if ((await stat(dir).catch(missing)) !== null) return;
+  const parent = dirname(dir);
+  if (parent !== dir) await makeDirectory(parent);
+  await mkdir(dir, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
 }
 
 /** Reads the administrator's token, after making it on the first start. */
@@ -271,13 +291,23 @@ async function explainStart(code: number | null, stderr: string, dir: string, li
     const pid = await lockHolder(join(dir, 'lock'));
     const who = pid === null ? 'another process' : `process ${pid} (${await commandOf(pid)})`;
     say(`${who} serves ${dir} already: use that one, or stop it first`);
-  } else if (/address already in use/i.test(stderr)) {
-    say(
-      `${listen} is in use: choose another port with --listen, or see who has it: ss -ltnp 'sport = :${listen.split(':').at(-1)}'`,
-    );
   } else {
-    say(`workerd did not start${code === null ? '' : ` (exit code ${code})`}; what it said stands above`);
+    const known = listenProblem(stderr, listen);
+    say(known ?? `workerd did not start${code === null ? '' : ` (exit code ${code})`}; what it said stands above`);
   }
+}
+
+/** @returns what to do about an address that workerd could not listen on, by what it said; undefined if it said something else. */
+export function listenProblem(stderr: string, listen: string): string | undefined {
+  if (/address already in use/i.test(stderr))
+    return `${listen} is in use: choose another port with --listen, or see who has it: ss -ltnp 'sport = :${listen.split(':').at(-1)}'`;
+  if (/bind\(\): Cannot assign requested address/.test(stderr))
+    return `no interface of this machine has the address of ${listen}: give one that it has (ip -brief address lists them), or 0.0.0.0:PORT for all`;
+  if (/bind\(\): Permission denied/.test(stderr))
+    return `this user may not listen on ${listen}: choose a port above 1023 with --listen, or start it as root or with CAP_NET_BIND_SERVICE`;
+  if (/getaddrinfo\(\)/.test(stderr))
+    return `the host name in ${listen} is not found: give an address of this machine with --listen`;
+  return undefined;
 }
 
 /** Who holds the lock by the kernel's list; null if that does not show it (another PID namespace). */

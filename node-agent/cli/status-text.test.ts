@@ -125,13 +125,51 @@ bob    yes       number 2 of the \`on\` list`,
   it('does not alarm about what an operator stopped, nor about nothing', () => {
     assert.equal(
       verdictOf({ ...healthy, groups: { db: { ...db, state: 'stopped', owner: null } } }).text,
-      '0 groups run, 1 stopped by an operator',
+      '0 groups run, 1 group stopped on purpose',
     );
     assert.deepEqual(verdictOf({ ...healthy, revision: 0, groups: {}, nodes: {} }), {
       level: 'OK',
       text: 'nothing is configured yet',
       notes: [],
     });
+  });
+
+  it('does not call a group served that is stopped on purpose', () => {
+    const stopped = { ...db, state: 'stopped', owner: null } as const;
+    const text = (groups: Status['groups']) => verdictOf({ ...troubled, groups }).text;
+    assert.match(text({ db: stopped }), /not joined, 1 group stopped on purpose$/);
+    assert.match(text({ db: stopped, web: db }), /every other group is served, 1 group stopped on purpose$/);
+  });
+
+  it('tells why a node does not report, and what to do there', () => {
+    const lost = { state: 'lost', joined: true, refusals: [] } as const;
+    const nodes: Status['nodes'] = {
+      alice: { ...lost, refusals: [], lastSeenMs: 61_000, agentVersion: '0.1.0', note: 'declared dead' },
+      bob: { ...lost, refusals: [], lastSeenMs: 2_000, agentVersion: '0.1.0', note: 'agent ended' },
+      carol: { ...lost, refusals: [], lastSeenMs: null, agentVersion: null, note: 'joined, agent not started' },
+    };
+    assert.equal(
+      statusText({ ...healthy, groups: {}, nodes }, plain),
+      `shop  DEGRADED: 2 of 3 nodes lost, 1 of 3 nodes not started  (revision 17)
+
+NODE   STATE                      SEEN        AGENT  RUNS
+alice  LOST (declared dead)       1m 01s ago  0.1.0  -
+bob    LOST (agent ended)         2.0s ago    0.1.0  -
+carol  joined, agent not started  -           -      -
+
+! alice was declared dead and has not started again -> holdfast agent, on alice, brings it back
+! the agent of bob ended and has not started again for 2.0s -> holdfast agent, on bob
+! carol has joined, but its agent has not started -> holdfast agent, on carol`,
+    );
+  });
+
+  it('does not alarm while a coordinator that has just started has not heard of the second node yet', () => {
+    const candidates: typeof db.candidates = db.candidates.map((one) =>
+      one.node === 'bob' ? { ...one, eligible: false, reasons: [{ rule: 'unheard' }] } : one,
+    );
+    const status = { ...healthy, groups: { db: { ...db, candidates } } };
+    assert.equal(checkText(status).exit, 0);
+    assert.match(statusText(status, plain), /4 {6}\?\n/);
   });
 
   it('does not alarm about a group that was given one node on purpose', () => {

@@ -23,7 +23,9 @@ export function verdictOf(status: Status): Verdict {
   const is = (...states: Group['state'][]) => groups.filter(([, group]) => states.includes(group.state));
   const down = is('failed', 'waiting');
   const changing = is('starting', 'stopping', 'moving');
-  const lost = nodes.filter(([, node]) => node.joined && node.state === 'lost');
+  const stopped = is('stopped').length;
+  const idle = nodes.filter(([, node]) => neverStarted(node));
+  const lost = nodes.filter(([, node]) => node.joined && node.state === 'lost' && !neverStarted(node));
   const absent = nodes.filter(([, node]) => !node.joined && node.state !== 'removed');
   const alone = groups.filter(
     ([, group]) => group.owner !== null && group.state === 'running' && lacksSuccessor(group),
@@ -37,10 +39,8 @@ export function verdictOf(status: Status): Verdict {
       ([name, group]) => `${name} runs degraded${because(group.reason)} -> holdfast status ${name}`,
     ),
     ...restoredNote(status),
-    ...lost.map(
-      ([name, node]) =>
-        `${name} has not reported ${node.lastSeenMs === null ? 'since the coordinator started' : `for ${lasting(node.lastSeenMs)}`} -> holdfast events`,
-    ),
+    ...lost.map(([name, node]) => lostNote(name, node)),
+    ...idle.map(([name]) => `${name} has joined, but its agent has not started -> holdfast agent, on ${name}`),
     ...absent.map(([name]) => `${name} is configured but has not joined -> holdfast node token create --node ${name}`),
     ...nodes.flatMap(([name, node]) =>
       node.refusals.map(
@@ -55,6 +55,7 @@ export function verdictOf(status: Status): Verdict {
     ...part(down.length, groups.length, 'group', 'not served'),
     ...part(is('degraded').length, groups.length, 'group', 'degraded'),
     ...part(lost.length, nodes.length, 'node', 'lost'),
+    ...part(idle.length, nodes.length, 'node', 'not started'),
     ...part(absent.length, nodes.length, 'node', 'not joined'),
     ...part(alone.length, groups.length, 'group', 'without a second node'),
     ...(status.restored === undefined ? [] : ['the coordinator was restored and grants nothing']),
@@ -63,9 +64,36 @@ export function verdictOf(status: Status): Verdict {
       : [`${count(changing.length, 'group')} ${changing.length === 1 ? 'is' : 'are'} changing`]),
   ];
   const level = down.length > 0 ? 'DOWN' : problems.length > 0 || notes.length > 0 ? 'DEGRADED' : 'OK';
-  if (level === 'OK') return { level, text: fineText(status, is('stopped').length), notes };
-  const served = groups.length > 0 && down.length === 0 && changing.length === 0 ? ', every group is served' : '';
-  return { level, text: `${problems.join(', ') || 'a node refuses what it should run'}${served}`, notes };
+  if (level === 'OK') return { level, text: fineText(status, stopped), notes };
+  const served = down.length === 0 && changing.length === 0 ? servedText(groups.length, stopped) : [];
+  const text = [problems.join(', ') || 'a node refuses what it should run', ...served, ...stoppedText(stopped)];
+  return { level, text: text.join(', '), notes };
+}
+
+function servedText(groups: number, stopped: number): string[] {
+  if (groups === stopped) return [];
+  return [stopped === 0 ? 'every group is served' : 'every other group is served'];
+}
+
+function stoppedText(stopped: number): string[] {
+  return stopped === 0 ? [] : [`${count(stopped, 'group')} stopped on purpose`];
+}
+
+/** Joined, and nothing has ever been heard of it: somebody has yet to start its agent. */
+function neverStarted(node: Node): boolean {
+  return node.joined && node.state === 'lost' && node.agentVersion === null;
+}
+
+function lostNote(name: string, node: Node): string {
+  const silent = node.lastSeenMs === null ? 'since the coordinator started' : `for ${lasting(node.lastSeenMs)}`;
+  switch (node.note) {
+    case 'declared dead':
+      return `${name} was declared dead and has not started again -> holdfast agent, on ${name}, brings it back`;
+    case 'agent ended':
+      return `the agent of ${name} ended and has not started again ${silent} -> holdfast agent, on ${name}`;
+    default:
+      return `${name} has not reported ${silent} -> holdfast events`;
+  }
 }
 
 function part(number: number, all: number, noun: string, what: string): string[] {
@@ -79,7 +107,7 @@ function fineText(status: Status, stopped: number): string {
   if (status.revision === 0) return 'nothing is configured yet';
   if (groups === 0) return 'no groups are configured';
   const running = `${count(groups - stopped, 'group')} ${groups - stopped === 1 ? 'runs' : 'run'}`;
-  return stopped === 0 ? running : `${running}, ${stopped} stopped by an operator`;
+  return [running, ...stoppedText(stopped)].join(', ');
 }
 
 function restoredNote({ restored }: Status): string[] {
@@ -92,7 +120,15 @@ function restoredNote({ restored }: Status): string[] {
 
 /** A group that may run on one node only was meant so; one whose other nodes all cannot take it was not. */
 function lacksSuccessor(group: Group): boolean {
-  return group.candidates.length > 1 && successor(group) === undefined;
+  return group.candidates.length > 1 && successor(group) === undefined && !unheard(group);
+}
+
+/** The coordinator has just started: who could take the group over is known in a moment. */
+function unheard(group: Group): boolean {
+  return group.candidates.some(
+    ({ node, reasons }) =>
+      node !== group.owner && reasons.some(({ rule }) => rule === 'unheard' || rule === 'epochs-unreported'),
+  );
 }
 
 function successor(group: Group): string | undefined {
@@ -119,7 +155,7 @@ function groupTable(status: Status, io: Paint): string {
     group.owner ?? '-',
     lasting(now - Date.parse(group.since)),
     String(group.epoch),
-    group.owner === null ? '-' : (successor(group) ?? io.paint('yellow', 'nobody')),
+    group.owner === null ? '-' : (successor(group) ?? (unheard(group) ? '?' : io.paint('yellow', 'nobody'))),
   ]);
   return table(['GROUP', 'STATE', 'NODE', 'FOR', 'EPOCH', 'TAKES OVER'], rows);
 }
@@ -159,13 +195,14 @@ export function nodeTable(status: Status, io: Paint): string {
 
 function nodeState(node: Node, { paint }: Paint): string {
   if (!node.joined && node.state !== 'removed') return paint('yellow', 'not joined');
+  if (neverStarted(node)) return paint('yellow', 'joined, agent not started');
   switch (node.state) {
     case 'ready':
       return paint('green', node.state);
     case 'standby':
       return paint('yellow', node.state);
     case 'lost':
-      return paint('red', 'LOST');
+      return paint('red', node.note === undefined ? 'LOST' : `LOST (${node.note})`);
     case 'removed':
       return node.state;
     default:

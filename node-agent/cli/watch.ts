@@ -96,7 +96,8 @@ function groupWords(group: Status['groups'][string]): string {
 }
 
 function nodeWords(node: Status['nodes'][string]): string {
-  return node.joined || node.state === 'removed' ? node.state : 'not joined';
+  if (!node.joined && node.state !== 'removed') return 'not joined';
+  return node.note === undefined ? node.state : `${node.state} (${node.note})`;
 }
 
 /** What counts as a change: not how long ago a node was heard. */

@@ -50,7 +50,7 @@ const failedOver: Why = {
       kind: 'refusal',
       node: 'carol',
       epoch: 41,
-      reasons: [{ rule: 'owner-has-it', owner: 'bob' }],
+      reasons: [{ rule: 'better-candidate', node: 'bob' }],
       candidates: [],
       lastRenewalAt: null,
       runningAt: null,
@@ -77,7 +77,7 @@ Last change: the lease of alice expired: it stopped renewing
     carol: refuses nginx: not in policy.yaml
 
 Refused since then:
-  2026-11-22T09:01:00.000Z  carol: bob holds a valid lease`,
+  2026-11-22T09:01:00.000Z  carol: bob ranks higher`,
   );
 });
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { bootId, bootMs, parseUptimeMs } from './clock.ts';
+import { bootMs, parseUptimeMs } from './clock.ts';
 import { until } from './testing.ts';
 
 test('the boot clock is what /proc/uptime says, never more', () => {
@@ -23,9 +23,4 @@ test('hundredths of a second survive where a product of fractions would be round
   assert.equal(parseUptimeMs('1.2349'), 1_234);
   assert.equal(parseUptimeMs(''), undefined);
   assert.equal(parseUptimeMs('-1.0'), undefined);
-});
-
-test('the boot id is a UUID and stays the same', () => {
-  assert.match(bootId(), /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
-  assert.equal(bootId(), bootId());
 });

@@ -1,4 +1,4 @@
-import { openSync, readFileSync, readSync } from 'node:fs';
+import { openSync, readSync } from 'node:fs';
 
 const buffer = Buffer.alloc(64);
 let uptime: number | undefined;
@@ -21,9 +21,4 @@ export function parseUptimeMs(text: string): number | undefined {
   const match = /^(\d+)(?:\.(\d{1,3})\d*)?$/.exec(text);
   if (match === null) return undefined;
   return Number(match[1]) * 1_000 + Number((match[2] ?? '').padEnd(3, '0'));
-}
-
-/** The kernel's name for this boot: another one means that the host was restarted (protocol.md P3). */
-export function bootId(): string {
-  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 }

@@ -9,7 +9,7 @@ export {
   subnetsOf,
 } from './addresses.ts';
 export { Cgroup, Cgroups, type GroupCgroup } from './cgroup.ts';
-export { bootId, bootMs } from './clock.ts';
+export { bootMs } from './clock.ts';
 export { errnoOf, FileWriteError, watchForFile, writeFileDurably } from './files.ts';
 export { type Log, silent } from './log.ts';
 export { describeUser, type MountUser, mountUsers, signalUser, type UsedMounts } from './mount-users.ts';

@@ -184,7 +184,7 @@ test('a coordinator that must not start says why, ends with its exit code, and l
   await arbiter.mustExec(['install', '-d', '-m', '0777', '/srv/open']);
   const open = await serve('127.0.0.1:9443', '/srv/open');
   equal(open.code, 78, open.stderr);
-  match(open.stderr, /others may write to .*chmod 700/);
+  match(open.stderr, /others may enter .*chmod 700/);
 
   await arbiter.mustExec(['install', '-d', '-m', '0700', '/srv/token']);
   await arbiter.writeFile('/srv/token/admin.token', 'a-token-that-anyone-here-may-read\n', 0o644);

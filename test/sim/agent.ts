@@ -68,6 +68,7 @@ export class Agent {
       requests: {},
       nextReportMs: 0,
       unanswered: 0,
+      unansweredSinceMs: 0,
       lastAnswerMs: now,
       toldInstance: null,
       instance: null,

@@ -33,7 +33,7 @@ export class Gathering {
   /** Is there a node that reported in the last tick but not yet in this one? One that fell silent is not waited for. */
   #awaitsAnyone(state: ClusterState, now: number, renewMs: number): boolean {
     return Object.entries(state.volatile.nodes).some(
-      ([name, live]) => !this.#reported.has(name) && now - live.lastSeenAt < 1.5 * renewMs,
+      ([name, live]) => live.ended === null && !this.#reported.has(name) && now - live.lastSeenAt < 1.5 * renewMs,
     );
   }
 }

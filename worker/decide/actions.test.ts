@@ -1,6 +1,7 @@
 import { deepEqual, equal, match } from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { LEASE_PROFILES } from '../../schemas/limits.ts';
+import { statusOf } from './explain.ts';
 import type { CoordinatorEvent } from './state.ts';
 import { config, Desk } from './testing.ts';
 
@@ -133,6 +134,24 @@ describe('a node', () => {
     desk.does({ type: 'confirm-dead', node: 'alice' });
     match(desk.events[0]?.detail ?? '', /freed: db/);
     equal(desk.state.durable.nodes.alice?.declaredDead?.incarnation, 'alice-1');
+  });
+
+  test('that is declared dead is shown as that, with when it was last seen, also when nothing was heard of it', () => {
+    const desk = new Desk();
+    desk.runsOn('alice');
+    desk.passes(2_001, ['bob', 'carol']);
+    desk.does({ type: 'confirm-dead', node: 'alice' });
+    const status = statusOf(desk.state, desk.now);
+    const { state, lastSeenMs, note } = status.nodes.alice ?? {};
+    deepEqual([state, lastSeenMs, note], ['lost', 2_001, 'declared dead']);
+    equal(status.groups.db?.candidates.find(({ node }) => node === 'alice')?.reasons[0]?.rule, 'declared-dead');
+    match(status.groups.db?.reason ?? '', /^alice was declared dead; /);
+    desk.restarts();
+    equal(statusOf(desk.state, desk.now).nodes.alice?.note, 'declared dead');
+    desk.does({ type: 'confirm-dead', node: 'carol' });
+    equal(statusOf(desk.state, desk.now).nodes.carol?.note, 'declared dead');
+    equal(desk.hears('carol').problem, undefined, 'which of its incarnations was meant is not known');
+    equal(statusOf(desk.state, desk.now).nodes.carol?.note, undefined);
   });
 
   test('declared dead twice frees nothing a second time', () => {

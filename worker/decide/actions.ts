@@ -4,7 +4,7 @@ import type { Config } from '../../schemas/config.ts';
 import { reasonText } from '../../schemas/reasons.ts';
 import { freeAtOnce, holder, timingOf } from './lease.ts';
 import { lostSince, objections, rank } from './placement.ts';
-import { iso, withDurable, withGroup, withLease, withNode, withoutKeys, withVolatile } from './records.ts';
+import { iso, withDurable, withGroup, withLease, withLive, withNode, withoutKeys, withVolatile } from './records.ts';
 import { unreported } from './report.ts';
 import type { ClusterState, CoordinatorEvent, Effect, GroupRecord, NewEvent, Outcome } from './state.ts';
 
@@ -286,7 +286,11 @@ function onConfirmDead(before: ClusterState, name: string, now: number): Outcome
   if (record === undefined || record.removed) return refuse(before, 'node-unknown', `no node ${name} has joined`);
   const timing = timingOf(before);
   const live = before.volatile.nodes[name];
-  if (live !== undefined && now - live.lastSeenAt <= timing.renewMs + timing.retries * timing.retryMs)
+  if (
+    live !== undefined &&
+    live.ended === null &&
+    now - live.lastSeenAt <= timing.renewMs + timing.retries * timing.retryMs
+  )
     return refuse(
       before,
       'node-alive',
@@ -308,9 +312,11 @@ function onConfirmDead(before: ClusterState, name: string, now: number): Outcome
   state = withNode(state, {
     ...record,
     lost: true,
-    declaredDead: incarnation === undefined ? record.declaredDead : { incarnation, at: now },
+    // one that was not heard of has no name; whichever incarnation reports next is then a new one
+    declaredDead: { incarnation: incarnation ?? record.declaredDead?.incarnation ?? '', at: now },
   });
-  state = withVolatile(state, { nodes: withoutKeys(state.volatile.nodes, [name]) });
+  if (live !== undefined)
+    state = withLive(state, name, { ...live, ended: 'declared-dead', epochsKnown: false, rival: null });
   return {
     state,
     effects: [

@@ -163,6 +163,70 @@ describe('standby', () => {
   });
 });
 
+describe('an operation tells how it ended', () => {
+  const stop = (desk: Desk) => desk.does({ type: 'group-stop', group: 'db', operation: 'op' });
+  const endings: [string, (desk: Desk) => void, RegExp][] = [
+    ['in order', (desk) => releases(desk, 'alice', 1), /^stopped and released$/],
+    [
+      'by force, when the lease ran out',
+      (desk) => {
+        desk.passes(TAKEOVER_MS, ['bob']);
+        desk.does({ type: 'tick' });
+      },
+      /^by force: the lease of alice ran out$/,
+    ],
+    [
+      'by force, when the owner lost its lease before it was down',
+      (desk) => desk.hears('alice', { releases: [{ group: 'db', epoch: 1, forced: true }] }),
+      /^by force: alice lost its lease$/,
+    ],
+    [
+      'by force, when the owner was declared dead',
+      (desk) => {
+        desk.passes(2_001, ['bob']);
+        desk.does({ type: 'confirm-dead', node: 'alice' });
+      },
+      /^by force: alice was declared dead$/,
+    ],
+  ];
+  for (const [how, ends, progress] of endings)
+    test(`a stop, ${how}`, () => {
+      const desk = new Desk();
+      desk.runsOn('alice');
+      desk.passes(TAKEOVER_MS - 1_000);
+      desk.renews('alice', 1);
+      stop(desk);
+      ends(desk);
+      equal(operation(desk)?.state, 'succeeded');
+      match(operation(desk)?.progress ?? '', progress);
+    });
+
+  test('a move, by force, when its owner’s lease ran out on the way', () => {
+    const desk = new Desk();
+    desk.runsOn('alice');
+    desk.does({ type: 'move', group: 'db', to: 'bob', operation: 'op' });
+    desk.passes(TAKEOVER_MS, ['bob']);
+    desk.runsOn('bob');
+    deepEqual(
+      [operation(desk)?.state, operation(desk)?.progress],
+      ['succeeded', 'runs on bob, taken over by force: the lease of alice ran out'],
+    );
+  });
+
+  test('a start that no node can fulfil tells what speaks against each', () => {
+    const desk = new Desk(config({ db: ['alice', 'bob'] }));
+    desk.does({ type: 'group-stop', group: 'db', operation: 'o' });
+    for (const node of ['alice', 'bob']) desk.does({ type: 'node-standby', node, operation: node });
+    desk.does({ type: 'group-start', group: 'db', operation: 'op' });
+    deepEqual(
+      [operation(desk)?.state, operation(desk)?.progress],
+      ['running', 'no node can take it: alice is in standby; bob is in standby'],
+    );
+    desk.does({ type: 'node-ready', node: 'bob' });
+    equal(operation(desk)?.progress, 'waiting for a node to take it');
+  });
+});
+
 describe('time', () => {
   test('a node that is silent for a lease is lost, once, and the others hear of it', () => {
     const desk = new Desk();

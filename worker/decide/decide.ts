@@ -6,9 +6,9 @@
 import type { Operation } from '../../schemas/api.ts';
 import { LEASE_PROFILES } from '../../schemas/limits.ts';
 import { onAction } from './actions.ts';
-import { showGroup } from './explain.ts';
+import { objection, showGroup } from './explain.ts';
 import { freedom, holder, takeoverMs, timingOf } from './lease.ts';
-import { lostSince } from './placement.ts';
+import { lostSince, rank, unheardYet } from './placement.ts';
 import { iso, withDurable, withGroup, withLease, withNode, withoutKeys, withVolatile } from './records.ts';
 import { onReport, restoredUntil, unreported } from './report.ts';
 import type { ClusterState, CoordinatorEvent, Durable, Effect, GroupRecord, Outcome } from './state.ts';
@@ -113,7 +113,12 @@ function sameCandidate(before: ClusterState, after: ClusterState, node: string):
   const a = before.volatile.nodes[node];
   const b = after.volatile.nodes[node];
   if (a === undefined || b === undefined) return a === b;
-  return a.incarnation === b.incarnation && a.revision === b.revision && a.epochsKnown === b.epochsKnown;
+  return (
+    a.incarnation === b.incarnation &&
+    a.ended === b.ended &&
+    a.revision === b.revision &&
+    a.epochsKnown === b.epochsKnown
+  );
 }
 
 /** A wall clock that stepped back says nothing about how long ago a renewal was: every lease becomes suspect from now. */
@@ -192,7 +197,8 @@ function settle(original: ClusterState, changed: ClusterState, now: number): Out
   step(showGroups(state, now));
   step(endOperations(state, now));
   if (speakUp(original, state))
-    for (const name of Object.keys(state.volatile.nodes)) effects.push({ kind: 'nudge', node: name });
+    for (const [name, live] of Object.entries(state.volatile.nodes))
+      if (live.ended === null) effects.push({ kind: 'nudge', node: name });
   return { state, effects };
 }
 
@@ -236,12 +242,22 @@ function findLost(before: ClusterState, now: number): Outcome {
         kind: 'node.lost',
         severity: 'error',
         node: node.name,
-        detail: `no report for ${now - (lost.lastSeen ?? state.volatile.startedAt)} ms`,
+        detail: silence(state, node.name, now),
         at: now,
       },
     });
   }
   return { state, effects };
+}
+
+/** For how long nothing was heard of a node, as far as this instance can know. */
+function silence(state: ClusterState, node: string, now: number): string {
+  const live = state.volatile.nodes[node];
+  if (live === undefined) return `no report since the coordinator started ${now - state.volatile.startedAt} ms ago`;
+  const agoMs = now - live.lastSeenAt;
+  return live.ended === 'retired'
+    ? `its agent ended ${agoMs} ms ago and has not started again`
+    : `no report for ${agoMs} ms`;
 }
 
 function findExpired(before: ClusterState, now: number): Outcome {
@@ -299,7 +315,7 @@ function endTargets(before: ClusterState, now: number): Outcome {
     const impossible =
       group.failures[target.node] !== undefined ||
       state.durable.nodes[target.node]?.mode !== 'ready' ||
-      lostSince(state, target.node, now) !== undefined ||
+      (lostSince(state, target.node, now) !== undefined && !unheardYet(state, target.node, now)) ||
       !(state.durable.config?.groups[group.name]?.on.includes(target.node) ?? false);
     if (arrived || elsewhere || impossible) state = withGroup(state, { ...group, target: null });
   }
@@ -401,20 +417,20 @@ function advance(state: ClusterState, operation: Operation, now: number): Operat
     case 'stop':
       if (group.desired === 'started') return ended('failed', 'the group was started again meanwhile');
       return owner === undefined
-        ? ended('succeeded', 'stopped and released')
+        ? ended('succeeded', stoppedText(group))
         : { ...operation, progress: `${owner} is stopping it` };
     case 'start':
       if (group.desired === 'stopped') return ended('failed', 'the group was stopped again meanwhile');
       if (group.shown === 'running') return ended('succeeded', `runs on ${owner}`);
       if (group.shown === 'failed')
-        return ended('failed', 'no node is left that could run it; `holdfast why` says why');
+        return ended('failed', `no node is left that could run it: ${objectionsTo(state, group, now)}`);
       return {
         ...operation,
-        progress: owner === undefined ? 'waiting for a node to take it' : `${owner} is starting it`,
+        progress: owner === undefined ? takerText(state, group, now) : `${owner} is starting it`,
       };
     case 'move':
       if (owner === operation.node) {
-        if (group.shown === 'running') return ended('succeeded', `runs on ${owner}`);
+        if (group.shown === 'running') return ended('succeeded', `runs on ${owner}${takenByForce(group)}`);
         return { ...operation, progress: `${owner} is starting it` };
       }
       if (group.target?.operation !== operation.id)
@@ -432,6 +448,43 @@ function advance(state: ClusterState, operation: Operation, now: number): Operat
     default:
       return operation.kind satisfies never;
   }
+}
+
+/** How a group came to its stop: an owner that lost its lease did not release in order. */
+function stoppedText({ lease }: GroupRecord): string {
+  if (lease === null) return 'stopped; it never ran';
+  if (lease.released) return lease.forced === true ? byForce(lease.owner, 'forced') : 'stopped and released';
+  return byForce(lease.owner, lease.provenDeadAt === null ? 'lease-expired' : 'declared-dead');
+}
+
+/** Of a move that has arrived: nothing, unless the lease before was not released in order. */
+function takenByForce({ lease }: GroupRecord): string {
+  const before = lease?.before;
+  return before === undefined || before.how === 'released' ? '' : `, taken over ${byForce(before.owner, before.how)}`;
+}
+
+function byForce(owner: string, how: 'forced' | 'lease-expired' | 'declared-dead'): string {
+  switch (how) {
+    case 'forced':
+      return `by force: ${owner} lost its lease`;
+    case 'lease-expired':
+      return `by force: the lease of ${owner} ran out`;
+    case 'declared-dead':
+      return `by force: ${owner} was declared dead`;
+    default:
+      return how satisfies never;
+  }
+}
+
+function objectionsTo(state: ClusterState, group: GroupRecord, now: number): string {
+  return objection(rank(state, group, now, { exceptOwner: true }));
+}
+
+/** Who is to take a group that nobody has, or why nobody can. */
+function takerText(state: ClusterState, group: GroupRecord, now: number): string {
+  const { state: shown, reason } = showGroup(state, group, now);
+  if (shown !== 'waiting' || reason === undefined) return 'waiting for a node to take it';
+  return state.durable.restored === null ? `no node can take it: ${reason}` : reason;
 }
 
 /** Has anything changed that another node should hear of before its next renewal? */
@@ -456,6 +509,8 @@ function speakUp(before: ClusterState, after: ClusterState): boolean {
     if (old === undefined || old.mode !== node.mode || old.removed !== node.removed || old.lost !== node.lost)
       return true;
   }
+  for (const [name, live] of Object.entries(after.volatile.nodes))
+    if (live.ended !== (before.volatile.nodes[name]?.ended ?? null)) return true;
   return Object.keys(after.volatile.expired).some(
     (group) => before.volatile.expired[group] !== after.volatile.expired[group],
   );

@@ -2,7 +2,7 @@
 import type { GroupState, NodeState, Status, Why } from '../../schemas/api.ts';
 import { type Candidate, type Decision, reasonText } from '../../schemas/reasons.ts';
 import { holder, timingOf } from './lease.ts';
-import { lostSince, rank, releaseOrder } from './placement.ts';
+import { living, lostSince, rank, releaseOrder, unheardYet } from './placement.ts';
 import { iso } from './records.ts';
 import { unreported } from './report.ts';
 import type { ClusterState, GroupRecord } from './state.ts';
@@ -18,12 +18,12 @@ export function showGroup(
     const unheard = state.volatile.nodes[owner] === undefined;
     if (unheard && now - state.volatile.startedAt <= timingOf(state).leaseMs) return { state: group.shown };
     // another incarnation of the owner's node knows nothing of what the lease's own one ran
-    const same = state.volatile.nodes[owner]?.incarnation === group.lease?.incarnation;
+    const same = living(state, owner)?.incarnation === group.lease?.incarnation;
     if (same && lostSince(state, owner, now) === undefined) return showHeld(state, group, now);
   }
   if (group.desired === 'stopped') {
     if (owner === undefined) return { state: 'stopped', reason: 'stopped by an operator' };
-    return { state: 'stopping', reason: `${owner} is lost; its lease must run out` };
+    return { state: 'stopping', reason: `${gone(state, owner)}; its lease must run out` };
   }
   const candidates = rank(state, group, now, { exceptOwner: true });
   const best = candidates.find((candidate) => candidate.chosen)?.node;
@@ -31,14 +31,27 @@ export function showGroup(
     return { state: 'waiting', reason: reasonText({ rule: 'restored', waitingFor: unreported(state) }) };
   if (owner !== undefined) {
     const next = best === undefined ? `no other node can take it (${objection(candidates)})` : `${best} takes over`;
-    return { state: 'waiting', reason: `${owner} is lost; when its lease has run out, ${next}` };
+    return { state: 'waiting', reason: `${gone(state, owner)}; when its lease has run out, ${next}` };
   }
   if (best !== undefined) return { state: group.target === null ? 'starting' : 'moving' };
+  const unheard = candidates.some((candidate) => candidate.reasons.some((reason) => reason.rule === 'unheard'));
+  if (unheard && (group.shown === 'starting' || group.shown === 'moving'))
+    return { state: group.shown, reason: objection(candidates) };
   const failed = candidates.some((candidate) => candidate.reasons.some((reason) => reason.rule === 'failed-here'));
   return { state: failed ? 'failed' : 'waiting', reason: objection(candidates) };
 }
 
-function objection(candidates: readonly Candidate[]): string {
+function gone(state: ClusterState, owner: string): string {
+  if (isDeclaredDead(state, owner)) return `${owner} was declared dead`;
+  return state.volatile.nodes[owner]?.ended === 'retired' ? `the agent of ${owner} ended` : `${owner} is lost`;
+}
+
+function isDeclaredDead(state: ClusterState, node: string): boolean {
+  return (state.durable.nodes[node]?.declaredDead ?? null) !== null && living(state, node) === undefined;
+}
+
+/** What speaks against each of them, the first of it. */
+export function objection(candidates: readonly Candidate[]): string {
   if (candidates.length === 0) return 'no node in its `on` list';
   return candidates
     .map((candidate) => `${candidate.node} ${reasonText(candidate.reasons[0] ?? { rule: 'not-listed' })}`)
@@ -92,6 +105,7 @@ export function statusOf(state: ClusterState, now: number): Status {
       joined: record !== undefined && !record.removed,
       agentVersion: record?.agentVersion ?? null,
       refusals: [...(record?.refusals ?? [])],
+      ...nodeNote(state, name),
     };
   }
   return {
@@ -110,8 +124,19 @@ export function statusOf(state: ClusterState, now: number): Status {
 function nodeState(state: ClusterState, name: string, now: number): NodeState {
   const record = state.durable.nodes[name];
   if (record?.removed === true) return 'removed';
-  if (record === undefined || lostSince(state, name, now) !== undefined) return 'lost';
+  if (record === undefined) return 'lost';
+  if (lostSince(state, name, now) !== undefined && !unheardYet(state, name, now)) return 'lost';
   return record.mode;
+}
+
+/** What a state alone does not say of a node that does not report. */
+function nodeNote(state: ClusterState, name: string): Pick<Status['nodes'][string], 'note'> {
+  const record = state.durable.nodes[name];
+  if (record === undefined || record.removed) return {};
+  if (isDeclaredDead(state, name)) return { note: 'declared dead' };
+  const live = state.volatile.nodes[name];
+  if (live?.ended === 'retired') return { note: 'agent ended' };
+  return live === undefined && record.agentVersion === null ? { note: 'joined, agent not started' } : {};
 }
 
 /** @returns null for a group that is not known. */

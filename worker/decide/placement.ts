@@ -3,16 +3,32 @@
  * failed. Deterministic, and every verdict carries its reasons as data.
  */
 import type { Candidate, Reason } from '../../schemas/reasons.ts';
-import { timingOf } from './lease.ts';
+import { holder, timingOf } from './lease.ts';
 import { iso } from './records.ts';
-import type { ClusterState, GroupRecord } from './state.ts';
+import type { ClusterState, GroupRecord, NodeLive } from './state.ts';
 
-/** A node is lost when it has not reported for a lease's length: by then it has stopped everything by itself. */
+/** What this instance has heard of a node, unless the incarnation that it heard has ended. */
+export function living(state: ClusterState, node: string): NodeLive | undefined {
+  const live = state.volatile.nodes[node];
+  return live?.ended === null ? live : undefined;
+}
+
+/** The coordinator has just started, and the node has had no time to report: nothing is concluded from its silence yet. */
+export function unheardYet(state: ClusterState, node: string, now: number): boolean {
+  const record = state.durable.nodes[node];
+  if (record === undefined || record.removed || record.lost || record.agentVersion === null) return false;
+  return state.volatile.nodes[node] === undefined && now - state.volatile.startedAt <= timingOf(state).leaseMs;
+}
+
+/**
+ * A node is lost when it has not reported for a lease's length: by then it has stopped everything by itself. One whose incarnation
+ * ended is lost at once.
+ */
 export function lostSince(state: ClusterState, node: string, now: number): { lastSeen: number | null } | undefined {
   const live = state.volatile.nodes[node];
   const { leaseMs } = timingOf(state);
   if (live === undefined) return { lastSeen: null };
-  return now - live.lastSeenAt > leaseMs ? { lastSeen: live.lastSeenAt } : undefined;
+  return live.ended !== null || now - live.lastSeenAt > leaseMs ? { lastSeen: live.lastSeenAt } : undefined;
 }
 
 /** Everything that speaks against a node for this group; empty: it may run it. */
@@ -25,6 +41,9 @@ export function objections(state: ClusterState, group: GroupRecord, node: string
   const lost = lostSince(state, node, now);
   if (record.declaredDead !== null && (live === undefined || live.incarnation === record.declaredDead.incarnation))
     against.push({ rule: 'declared-dead', since: iso(record.declaredDead.at) });
+  else if (live?.ended === 'retired') against.push({ rule: 'agent-ended', since: iso(live.lastSeenAt) });
+  else if (live === undefined && record.agentVersion === null) against.push({ rule: 'not-started' });
+  else if (unheardYet(state, node, now)) against.push({ rule: 'unheard' });
   else if (lost !== undefined)
     against.push({ rule: 'lost', lastSeen: lost.lastSeen === null ? null : iso(lost.lastSeen) });
   if (record.mode === 'standby') against.push({ rule: 'standby' });
@@ -56,12 +75,11 @@ export function rank(
   const listed = state.durable.config?.groups[group.name]?.on ?? [];
   const { lease } = group;
   const owner = lease?.owner;
-  const ownerLives =
-    lease !== null && !lease.released && state.volatile.nodes[lease.owner]?.incarnation === lease.incarnation;
+  const ownerLives = lease !== null && !lease.released && living(state, lease.owner)?.incarnation === lease.incarnation;
   const judged = listed.map((node, index) => {
     const against = objections(state, group, node, now);
     if (options.exceptOwner === true && ownerLives && node === owner && against.length === 0)
-      against.push({ rule: 'owner-has-it', owner: node });
+      against.push({ rule: holder(state, group, now) === undefined ? 'owner-let-lapse' : 'owner-has-it', owner: node });
     const inFavour: Reason[] = [];
     let score = listed.length - index;
     if (group.target?.node === node) {

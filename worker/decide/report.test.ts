@@ -1,6 +1,7 @@
 import { deepEqual, equal, match } from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { LEASE_PROFILES } from '../../schemas/limits.ts';
+import { statusOf } from './explain.ts';
 import { config, Desk, TAKEOVER_MS } from './testing.ts';
 
 const { leaseMs } = LEASE_PROFILES.default;
@@ -64,6 +65,43 @@ describe('who may speak as a node', () => {
   test('a new incarnation may follow at once one that retired with nothing running', () => {
     const desk = new Desk();
     desk.hears('alice', { retiring: true });
+    equal(desk.hears('alice', { incarnation: 'alice-2' }).problem, undefined);
+  });
+
+  test('a node that retired was seen just now: it is lost, with that reason, and not said to have been silent before', () => {
+    const desk = new Desk();
+    desk.passes(28_560, ['bob', 'carol']);
+    desk.hears('alice');
+    desk.hears('alice', { retiring: true });
+    deepEqual(desk.kinds, [], 'nothing untrue is told of how long it was silent');
+    equal(desk.nudged.includes('bob'), true, 'whoever takes over from it hears of it at once');
+    const { nodes, groups } = statusOf(desk.state, desk.now);
+    deepEqual([nodes.alice?.state, nodes.alice?.lastSeenMs, nodes.alice?.note], ['lost', 0, 'agent ended']);
+    const alice = groups.db?.candidates.find(({ node }) => node === 'alice');
+    deepEqual(alice?.reasons[0], { rule: 'agent-ended', since: new Date(desk.now).toISOString() });
+    desk.passes(leaseMs + 1, ['bob', 'carol']);
+    desk.does({ type: 'tick' });
+    match(desk.events.find(({ kind }) => kind === 'node.lost')?.detail ?? '', /^its agent ended 4001 ms ago/);
+    desk.hears('alice', { incarnation: 'alice-2' });
+    deepEqual(desk.kinds, ['node.new-incarnation', 'node.returned']);
+    equal(statusOf(desk.state, desk.now).nodes.alice?.note, undefined);
+  });
+
+  test('a report that was overtaken by the last one does not bring a retired incarnation back', () => {
+    const desk = new Desk();
+    desk.hears('alice', { sentMs: 20, retiring: true });
+    desk.hears('alice', { sentMs: 10 });
+    equal(desk.state.volatile.nodes.alice?.ended, 'retired');
+    equal(desk.hears('alice', { incarnation: 'alice-2' }).problem, undefined);
+    equal(desk.state.volatile.nodes.alice?.ended, null);
+  });
+
+  test('a retired incarnation whose lease still runs is followed when that has ended', () => {
+    const desk = new Desk();
+    desk.runsOn('alice');
+    desk.hears('alice', { retiring: true });
+    equal(desk.hears('alice', { incarnation: 'alice-2' }).problem?.code, 'identity-conflict');
+    desk.passes(TAKEOVER_MS);
     equal(desk.hears('alice', { incarnation: 'alice-2' }).problem, undefined);
   });
 
@@ -344,6 +382,20 @@ describe('refusals of a node', () => {
     desk.hears('alice', { refusals: [] });
     deepEqual(desk.kinds, ['node.accepts']);
     equal(desk.claims('alice').grants.length, 1);
+  });
+});
+
+describe('the story of a grant', () => {
+  test('does not call a lease valid that it calls expired: its owner let it lapse', () => {
+    const desk = new Desk();
+    desk.runsOn('alice');
+    const renewal = desk.hears('bob').observed[0]?.renewal ?? null;
+    desk.passes(TAKEOVER_MS, ['alice', 'carol']);
+    const granted = desk.hears('bob', { claims: [{ group: 'db', renewal, seenForMs: TAKEOVER_MS }] });
+    equal(granted.grants[0]?.epoch, 2);
+    equal(desk.decision?.cause, 'lease-expired');
+    const alice = desk.decision?.candidates.find(({ node }) => node === 'alice');
+    deepEqual(alice?.reasons[0], { rule: 'owner-let-lapse', owner: 'alice' });
   });
 });
 

@@ -12,17 +12,8 @@ import {
   versionProblem,
 } from '../../schemas/wire.ts';
 import { claimProblem, freeAtOnce, freedom, nextEpoch, renewalProblem, timingOf, waitOrigin } from './lease.ts';
-import { chosen, rank, releaseOrder } from './placement.ts';
-import {
-  withDurable,
-  withGroup,
-  withLease,
-  withLive,
-  withNode,
-  withoutKeys,
-  withRenewal,
-  withVolatile,
-} from './records.ts';
+import { chosen, living, rank, releaseOrder } from './placement.ts';
+import { withDurable, withGroup, withLease, withLive, withNode, withRenewal, withVolatile } from './records.ts';
 import type { ClusterState, Effect, GroupRecord, Lease, NewEvent, NodeRecord, Outcome } from './state.ts';
 
 const noVerdicts = { leases: [], grants: [], refused: [] };
@@ -65,9 +56,15 @@ export function onReport(before: ClusterState, report: Report, now: number): Out
     if (answer.grant !== undefined) grants.push(answer.grant);
     if (answer.refusal !== undefined) refused.push({ group: claim.group, reason: answer.refusal });
   }
-  if (report.retiring === true)
-    state = withVolatile(state, { nodes: withoutKeys(state.volatile.nodes, [report.node]) });
+  if (report.retiring === true) state = retired(state, report.node);
   return { state, effects, verdicts: { problem: undefined, leases, grants, refused } };
+}
+
+/** Nothing runs there and the incarnation is over; when it was last seen stays known. What it told of its epochs is asked anew. */
+function retired(state: ClusterState, node: string): ClusterState {
+  const live = state.volatile.nodes[node];
+  if (live === undefined) return state;
+  return withLive(state, node, { ...live, ended: 'retired', epochsKnown: false, rival: null });
 }
 
 /** Sent before another report that has arrived already: its leases and releases count as ever, but what it tells is old. */
@@ -86,7 +83,7 @@ interface Identified {
 /** Which incarnation may speak as this node: the living one, or the one that may still hold a lease. */
 function rightfulIncarnation(state: ClusterState, node: string, now: number): string | undefined {
   const timing = timingOf(state);
-  const live = state.volatile.nodes[node];
+  const live = living(state, node);
   if (live !== undefined && now - live.lastSeenAt <= timing.leaseMs) return live.incarnation;
   for (const group of Object.values(state.durable.groups)) {
     const { lease } = group;
@@ -131,7 +128,7 @@ function identify(before: ClusterState, report: Report, now: number): Identified
   const rightful = rightfulIncarnation(before, report.node, now);
   if (rightful !== undefined && rightful !== report.incarnation) {
     const state =
-      live?.incarnation === rightful
+      live?.incarnation === rightful && live.ended === null
         ? withLive(before, report.node, {
             ...live,
             rival: {
@@ -169,6 +166,7 @@ function identify(before: ClusterState, report: Report, now: number): Identified
   let state = withLive(before, report.node, {
     incarnation: report.incarnation,
     lastSeenAt: now,
+    ended: newest?.ended ?? null,
     sentMs: newest?.sentMs ?? report.sentMs ?? 0,
     readyAt: newest?.readyAt ?? now + report.quarantineMs,
     revision: newest?.revision ?? report.revision,
@@ -300,12 +298,18 @@ function onRelease(state: ClusterState, report: Report, release: Release, now: n
       node: report.node,
       group: group.name,
       epoch: lease.epoch,
-      detail: failure === undefined ? 'stopped and released' : 'given up and released',
+      detail: releaseDetail(release),
       at: now,
     },
   });
-  const freed: GroupRecord = { ...group, failures, run: null, lease: { ...lease, released: true, suspectSince: null } };
-  return { state: withGroup(state, freed), effects };
+  const forced = release.forced === true ? { forced: true } : {};
+  const over: Lease = { ...lease, released: true, suspectSince: null, ...forced };
+  return { state: withGroup(state, { ...group, failures, run: null, lease: over }), effects };
+}
+
+function releaseDetail({ failure, forced }: Release): string {
+  if (failure !== undefined) return 'given up and released';
+  return forced === true ? 'stopped by force after its lease was lost, and released' : 'stopped and released';
 }
 
 /** C1. The renewal counts from the start of this event, and clears a suspicion durably before the reply. */
@@ -433,6 +437,9 @@ function onClaim(before: ClusterState, report: Report, claim: Claim, now: number
     released: false,
     suspectSince: null,
     provenDeadAt: null,
+    ...(lease === null || cause === 'first-start'
+      ? {}
+      : { before: { owner: lease.owner, how: cause === 'released' && lease.forced === true ? 'forced' : cause } }),
   };
   const next = withRenewal(withGroup(before, { ...group, lease: granted, run: null }), group.name, now);
   const mine = candidates.find((candidate) => candidate.node === report.node);

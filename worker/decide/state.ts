@@ -43,6 +43,10 @@ export interface Lease {
   readonly suspectSince: number | null;
   /** An operator's word that the owner is powered off. */
   readonly provenDeadAt: number | null;
+  /** It was given back only after everything had been stopped by force: its owner had lost it. */
+  readonly forced?: boolean;
+  /** How the lease before this one ended, so that an operation can tell whether it was orderly. */
+  readonly before?: { readonly owner: string; readonly how: 'released' | 'forced' | 'lease-expired' | 'declared-dead' };
 }
 
 /** A group on its owner, as the owner reported it in this epoch. */
@@ -111,6 +115,8 @@ export interface Durable {
 export interface NodeLive {
   readonly incarnation: string;
   readonly lastSeenAt: number;
+  /** It reports no more: its agent retired, or an operator gave his word that it is off. It is kept for when it was last seen. */
+  readonly ended: 'retired' | 'declared-dead' | null;
   /** Of the newest report, on the node's own clock: one that bears an older time was overtaken. */
   readonly sentMs: number;
   /** P3: when its quarantine ends. */

@@ -7,7 +7,6 @@ const titles: Readonly<Record<ProblemCode, string>> = {
   'invalid-configuration': 'The configuration was refused',
   'invalid-value': 'A value was refused',
   unauthorized: 'Not authenticated',
-  forbidden: 'Not allowed',
   'not-found': 'There is nothing here',
   'method-not-allowed': 'Not with this method',
   'body-too-large': 'The body is too large',
