@@ -31,7 +31,7 @@ const timeouts = z
     stop: durationSchema.optional(),
     monitor: durationSchema.optional(),
   })
-  .describe('Time-outs of the actions; left out: those of the OCF agent’s own meta-data');
+  .describe('Time-outs of the actions; left out: those of the OCF agent’s own meta-data, or of the systemd unit');
 
 export const vipSchema = z.union([
   line('the address').describe('address/prefix, the interface is found by its subnet'),
@@ -48,8 +48,14 @@ export const ocfSchema = z.strictObject({
     .optional(),
 });
 
+export const serviceSchema = z.union([
+  line('the unit').describe('Name of a systemd unit; .service may be left out'),
+  z.strictObject({ unit: line('the unit') }),
+]);
+
 export const resourceSchema = z.strictObject({
   vip: vipSchema.optional(),
+  service: serviceSchema.optional(),
   ocf: ocfSchema.optional(),
   id: nameSchema.optional().describe('Name of the resource in status and events; left out: made from its kind'),
   timeouts: timeouts.optional(),
@@ -81,8 +87,8 @@ export const documentSchema = z
 export type Document = z.output<typeof documentSchema>;
 
 /** Kinds of resource that the document will know in later versions, so that naming one gives an honest answer. */
-export const PLANNED_RESOURCE_KINDS = ['drbd', 'mount', 'service'] as const;
-export const RESOURCE_KINDS = ['vip', 'ocf'] as const;
+export const PLANNED_RESOURCE_KINDS = ['drbd', 'mount'] as const;
+export const RESOURCE_KINDS = ['vip', 'service', 'ocf'] as const;
 export type ResourceKind = (typeof RESOURCE_KINDS)[number];
 
 export const timesSchema = z.strictObject({
@@ -98,6 +104,7 @@ const declared = { id: nameSchema, times: timesSchema };
 /** A resource as coordinator and agent know it. It names what is to run, never how to run it. */
 export const declarationSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('vip'), ...declared, address: z.string(), interface: z.string().optional() }),
+  z.strictObject({ type: z.literal('service'), ...declared, unit: z.string() }),
   z.strictObject({ type: z.literal('ocf'), ...declared, agent: z.string(), params: z.record(z.string(), z.string()) }),
 ]);
 export type ResourceDeclaration = z.infer<typeof declarationSchema>;

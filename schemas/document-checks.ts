@@ -26,6 +26,7 @@ import {
   timingProblem,
 } from './limits.ts';
 import { nearest } from './names.ts';
+import { readUnitName } from './unit-name.ts';
 
 type WrittenResource = z.output<typeof resourceSchema>;
 type WrittenLease = z.output<typeof documentSchema>['lease'];
@@ -56,6 +57,12 @@ const MIN_INTERVAL_MS = 100;
 /** A name that every JavaScript object answers to. */
 const RESERVED_NAME = 'constructor';
 
+/** What only one resource of the whole document may name, each with the path of the one that does. */
+interface Taken {
+  readonly addresses: Map<string, string>;
+  readonly units: Map<string, string>;
+}
+
 type Report = (path: Path, position: Position, detail: string, suggestion?: string) => void;
 
 export function check(parts: Parts, source: Source): Checked {
@@ -72,13 +79,13 @@ export function check(parts: Parts, source: Source): Checked {
       `${parts.groups.length} groups; at most ${MAX_GROUPS} fit into one cluster`,
     );
   const nodes = [...new Set(defined(parts.nodes ?? []))];
-  const addresses = new Map<string, string>();
+  const taken: Taken = { addresses: new Map(), units: new Map() };
   const groups: Record<string, GroupConfig> = {};
   for (const group of parts.groups) {
     const path = ['groups', group.name];
     if (group.name === RESERVED_NAME) report(path, source.keyAt(path), `a group cannot be named ${RESERVED_NAME}`);
     if (parts.nodes !== undefined) checkOn(group, nodes, source, report);
-    const resources = checkResources(group, addresses, source, report);
+    const resources = checkResources(group, taken, source, report);
     groups[group.name] = { name: group.name, on: group.on === undefined ? nodes : defined(group.on), resources };
   }
   return { errors, config: { cluster: parts.cluster ?? '', nodes, timing, groups } };
@@ -123,12 +130,7 @@ function checkOn(group: PartsOfGroup, nodes: readonly string[], source: Source, 
   });
 }
 
-function checkResources(
-  group: PartsOfGroup,
-  addresses: Map<string, string>,
-  source: Source,
-  report: Report,
-): ResourceDeclaration[] {
+function checkResources(group: PartsOfGroup, taken: Taken, source: Source, report: Report): ResourceDeclaration[] {
   const ids = new Map<string, string>();
   const pathOf = (index: number): Path => ['groups', group.name, 'resources', index];
   group.resources.forEach((resource, index) => {
@@ -149,7 +151,7 @@ function checkResources(
     if (resource === undefined) return;
     const path = pathOf(index);
     checkTimes(resource, path, source, report);
-    const bare = declarationOf(resource, path, addresses, source, report);
+    const bare = declarationOf(resource, path, taken, source, report);
     if (bare === undefined) return;
     const id = resource.id ?? freeId(defaultId(bare), ids);
     ids.set(id, pathText(path));
@@ -160,12 +162,13 @@ function checkResources(
 
 type BareDeclaration =
   | { type: 'vip'; address: string; interface?: string }
+  | { type: 'service'; unit: string }
   | { type: 'ocf'; agent: string; params: Record<string, string> };
 
 function declarationOf(
   resource: WrittenResource,
   path: Path,
-  addresses: Map<string, string>,
+  taken: Taken,
   source: Source,
   report: Report,
 ): BareDeclaration | undefined {
@@ -180,7 +183,8 @@ function declarationOf(
     );
     return undefined;
   }
-  if (resource.vip !== undefined) return vipOf(resource.vip, path, addresses, source, report);
+  if (resource.vip !== undefined) return vipOf(resource.vip, path, taken.addresses, source, report);
+  if (resource.service !== undefined) return serviceOf(resource.service, path, taken.units, source, report);
   if (resource.ocf !== undefined) return { type: 'ocf', agent: resource.ocf.agent, params: resource.ocf.params ?? {} };
   report(path, source.valueAt(path), `the resource has no kind; it needs ${listed(RESOURCE_KINDS, 'or')}`);
   return undefined;
@@ -217,6 +221,27 @@ function vipOf(
   return { type: 'vip', address: `${ip}/${prefix}`, ...(name === undefined ? {} : { interface: name }) };
 }
 
+function serviceOf(
+  service: NonNullable<WrittenResource['service']>,
+  path: Path,
+  units: Map<string, string>,
+  source: Source,
+  report: Report,
+): BareDeclaration | undefined {
+  const short = typeof service === 'string';
+  const unitPath = short ? [...path, 'service'] : [...path, 'service', 'unit'];
+  const verdict = readUnitName(short ? service : service.unit);
+  if (!verdict.ok) {
+    report(unitPath, source.valueAt(unitPath), verdict.detail, verdict.suggestion);
+    return undefined;
+  }
+  const { unit } = verdict;
+  const first = units.get(unit);
+  if (first !== undefined) report(unitPath, source.valueAt(unitPath), `the unit ${unit} is already that of ${first}`);
+  else units.set(unit, pathText(path));
+  return { type: 'service', unit };
+}
+
 function checkTimes(resource: WrittenResource, path: Path, source: Source, report: Report): void {
   const outside = (at: Path, ms: number | undefined, least: number) => {
     if (ms === undefined || (ms >= least && ms <= MAX_TIME_MS)) return;
@@ -237,15 +262,24 @@ function timesOf({ timeouts, interval }: WrittenResource): DeclaredTimes {
   };
 }
 
-/** `vip-192.0.2.10`, `vip-2001-db8--10`, `nginx`: a name that says what it is and fits everywhere. */
+/** `vip-192.0.2.10`, `vip-2001-db8--10`, `nginx`, `app-1`: a name that says what it is and fits everywhere. */
 function defaultId(declaration: BareDeclaration): string {
   if (declaration.type === 'vip') {
     const ip = declaration.address.slice(0, declaration.address.indexOf('/'));
     const name = `vip-${ip.replaceAll(':', '-')}`;
     return name.endsWith('-') ? `${name}0` : name;
   }
-  const type = declaration.agent.slice(declaration.agent.indexOf(':') + 1).toLowerCase();
-  return type.slice(0, MAX_NAME_LENGTH - 4).replaceAll(/^[^a-z0-9]+|[^a-z0-9]+$/g, '') || 'ocf';
+  if (declaration.type === 'service')
+    return nameFrom(declaration.unit.slice(0, -'.service'.length).replaceAll(/[^A-Za-z0-9._-]/g, '-'), 'service');
+  return nameFrom(declaration.agent.slice(declaration.agent.indexOf(':') + 1), 'ocf');
+}
+
+function nameFrom(text: string, otherwise: string): string {
+  const name = text
+    .toLowerCase()
+    .slice(0, MAX_NAME_LENGTH - 4)
+    .replaceAll(/^[^a-z0-9]+|[^a-z0-9]+$/g, '');
+  return name === '' || name === RESERVED_NAME ? otherwise : name;
 }
 
 function freeId(wanted: string, taken: ReadonlyMap<string, string>): string {

@@ -296,13 +296,18 @@ const resources: Bad[] = [
     detail: /unknown key `vpi`/,
     suggestion: 'vip',
   },
-  ...['drbd: r0', 'mount: /dev/drbd0 /srv ext4', 'service: mariadb'].map((resource) => ({
+  ...['drbd: r0', 'mount: /dev/drbd0 /srv ext4'].map((resource) => ({
     what: `a kind of a later version, ${resource}`,
     text: withResource(resource),
     line: 6,
-    detail: /planned; this version knows vip and ocf only/,
+    detail: /planned; this version knows vip, service and ocf only/,
   })),
-  { what: 'a resource without a kind', text: withResource('id: x'), line: 6, detail: /no kind; it needs vip or ocf/ },
+  {
+    what: 'a resource without a kind',
+    text: withResource('id: x'),
+    line: 6,
+    detail: /no kind; it needs vip, service or ocf/,
+  },
   {
     what: 'two kinds in one resource',
     text: withResource('vip: 192.0.2.10/24\nocf: { agent: heartbeat:nginx }'),
@@ -355,6 +360,51 @@ const resources: Bad[] = [
     path: 'groups.db.resources[1].id',
     detail: /the id `x` is already that of groups\.db\.resources\[0\]/,
     suggestion: 'x-2',
+  },
+  {
+    what: 'a unit by its path',
+    text: withResource('service: /lib/systemd/system/mariadb.service'),
+    line: 6,
+    column: 18,
+    path: 'groups.db.resources[0].service',
+    detail: /is a path; write the name/,
+    suggestion: 'mariadb.service',
+  },
+  {
+    what: 'a socket as service',
+    text: withResource('service: ssh.socket'),
+    line: 6,
+    detail: /is a socket; only service/,
+  },
+  { what: 'a template', text: withResource('service: app@'), line: 6, detail: /template.* for example app@1\.service/ },
+  {
+    what: 'a unit that looks like an option',
+    text: withResource('service: { unit: "-H.service" }'),
+    line: 6,
+    path: 'groups.db.resources[0].service.unit',
+    detail: /not the name of a service unit/,
+  },
+  {
+    what: 'two units in one',
+    text: withResource('service: mariadb nginx'),
+    line: 6,
+    detail: /not the name of a service/,
+  },
+  { what: 'a pattern as unit', text: withResource('service: "app@*"'), line: 6, detail: /not the name of a service/ },
+  {
+    what: 'a long unit',
+    text: withResource(`service: ${'a'.repeat(250)}`),
+    line: 6,
+    detail: /not the name of a service/,
+  },
+  {
+    what: 'the same unit in two groups, in two spellings',
+    text: withGroups(
+      '  a: { resources: [{ service: mariadb }] }\n  b: { resources: [{ service: { unit: mariadb.service } }] }\n',
+    ),
+    line: 5,
+    path: 'groups.b.resources[0].service.unit',
+    detail: /the unit mariadb\.service is already that of groups\.a\.resources\[0\]/,
   },
   {
     what: 'an OCF agent without its provider',
@@ -526,6 +576,23 @@ groups:
     const [resource] = result.config.groups.db?.resources ?? [];
     assert.ok(resource?.type === 'ocf');
     assert.deepEqual(resource.params, { a: '0080', b: '1.10', c: '1e3', d: 'true', e: '0x10', f: 'no' });
+  });
+
+  it('names a unit in full, whatever the spelling, and the resource after it', () => {
+    const written = ['mariadb', 'nginx.service', '{ unit: "App@Blue_1" }', String.raw`dev-sd\x2da`];
+    const result = parseDocument(
+      withGroups(`  g:\n    resources:\n${written.map((unit) => `      - service: ${unit}\n`).join('')}`),
+    );
+    assert.ok(result.ok);
+    assert.deepEqual(
+      result.config.groups.g?.resources.map((resource) => [resource.id, resource.type === 'service' && resource.unit]),
+      [
+        ['mariadb', 'mariadb.service'],
+        ['nginx', 'nginx.service'],
+        ['app-blue_1', 'App@Blue_1.service'],
+        ['dev-sd-x2da', String.raw`dev-sd\x2da.service`],
+      ],
+    );
   });
 
   it('may be JSON', () => {

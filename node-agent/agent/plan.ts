@@ -25,6 +25,8 @@ function toDeclaration(declared: ResourceDeclaration): Declaration {
         ...(rest.interface === undefined ? {} : { interface: rest.interface }),
         timeouts,
       };
+    case 'service':
+      return { type: 'service', id: rest.id, unit: rest.unit, timeouts };
     case 'ocf':
       return { type: 'ocf', id: rest.id, agent: rest.agent, params: rest.params, timeouts };
     default:
