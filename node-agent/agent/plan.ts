@@ -63,11 +63,10 @@ export async function planGroup(
       refuse(declared.id, `${where}: ${verdict.reason}`);
       continue;
     }
-    const resource = await createResource(declaration, context(group.name));
-    if ('problem' in resource) {
-      refuse(declared.id, resource.problem);
-      continue;
-    }
+    const created = await createResource(declaration, context(group.name));
+    if ('problem' in created) refuse(declared.id, created.problem);
+    const resource = 'problem' in created ? created.resource : created;
+    if (resource === undefined) continue;
     planned.push({
       resource,
       declared: {

@@ -8,9 +8,11 @@ export {
   type NetworkInterface,
   subnetsOf,
 } from './addresses.ts';
-export { Cgroup, Cgroups, type GroupCgroup } from './cgroup.ts';
+export { Cgroup, Cgroups, cgroupAt, type GroupCgroup } from './cgroup.ts';
 export { bootId, bootMs } from './clock.ts';
+export { DbusError } from './dbus.ts';
 export { errnoOf, FileWriteError, watchForFile, writeFileDurably } from './files.ts';
 export { type Log, silent } from './log.ts';
 export { type RunOptions, type RunResult, run } from './process.ts';
 export { processIdentity } from './process-identity.ts';
+export { controlGroupOf, Systemd, type UnitState } from './systemd.ts';

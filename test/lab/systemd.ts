@@ -9,8 +9,11 @@ import { until } from './until.ts';
 
 export const systemdProgram = '/usr/lib/systemd/systemd';
 
-/** `systemd` where the machine has none: then it is unpacked for the hosts like any other package. */
-export const systemdPackages: readonly string[] = existsSync(systemdProgram) ? [] : ['systemd'];
+/** What the machine itself lacks: then it is unpacked for the hosts like any other package. */
+export const systemdPackages: readonly string[] = [
+  ...(existsSync(systemdProgram) ? [] : ['systemd']),
+  ...(existsSync('/usr/bin/dbus-daemon') ? [] : ['dbus']),
+];
 
 /** Nothing of what systemd prints is wanted, but where a host does not come up: then set this to `console` and look at `systemd.log`. */
 export const systemdInit: readonly string[] = [systemdProgram, '--system', '--unit=lab.target', '--log-target=null'];
