@@ -1,8 +1,16 @@
-import { type Cgroup, cgroupAt, controlGroupOf, DbusError, Systemd, type UnitState } from '../system/index.ts';
+import {
+  type Activity,
+  type Cgroup,
+  cgroupAt,
+  controlGroupOf,
+  DbusError,
+  Systemd,
+  type UnitState,
+} from '../system/index.ts';
 import { resourceId, type ServiceDeclaration } from './declaration.ts';
 import type { ResourceContext } from './ports.ts';
 import type { Holding, OperationTimes, Outcome, Probe, Resource } from './resource.ts';
-import { dropInInForce, dropInText, removeOtherDropIns, writeDropIn } from './service-drop-in.ts';
+import { AGENT_UNIT, dropInInForce, dropInText, removeOtherDropIns, writeDropIn } from './service-drop-in.ts';
 import {
   activatorProblem,
   activatorsOf,
@@ -113,7 +121,7 @@ export class ServiceResource implements Resource {
   }
 
   async #probe({ recurring, signal }: { readonly recurring: boolean; readonly signal: AbortSignal }): Promise<Probe> {
-    if (recurring) await this.#until(isSettled, signal);
+    if (recurring && isUp((await this.#until(isSettled, signal))?.active ?? '')) return { state: 'running' };
     const state = await this.#systemd.unit(this.#unit);
     const { active, sub } = state;
     if (isUp(active)) return { state: 'running' };
@@ -241,10 +249,14 @@ export class ServiceResource implements Resource {
     return isDown(active) ? { ok: true } : fail(`after its processes were killed systemd says ${active} (${sub})`);
   }
 
-  /** When the machine goes down every unit has a stop job already, and this one's waits for the agent (`Before=`): then it is told not to. */
+  /**
+   * The drop-in's `Before=` has the unit's stop wait for that of the agent. Where the agent's is under way (it is being stopped, or the
+   * whole machine), the agent would wait for itself: then systemd is told not to wait.
+   */
   async #enqueueStop(): Promise<void> {
-    const mode = (await this.#systemd.isStopping()) ? 'ignore-dependencies' : 'replace';
-    await this.#systemd.enqueue('StopUnit', this.#unit, mode);
+    const agent = await this.#systemd.activity(AGENT_UNIT);
+    const alone = agent.active === 'deactivating' || (await this.#systemd.isStopping());
+    await this.#systemd.enqueue('StopUnit', this.#unit, alone ? 'ignore-dependencies' : 'replace');
   }
 
   watch(changed: (what: string) => void): () => void {
@@ -261,30 +273,21 @@ export class ServiceResource implements Resource {
     });
   }
 
-  /** Waits until systemd says so or the signal is aborted: looks at once, then at every change of the unit. */
-  async #until(
-    condition: (state: { active: string; sub: string; job: boolean }) => boolean,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const look = () => {
-      this.#systemd.activity(this.#unit).then((state) => {
-        if (condition(state)) resolve();
-      }, reject);
+  /** Waits for what systemd is to say: looks at once, then at every change of the unit. @returns it; undefined if the signal came first. */
+  async #until(condition: (state: Activity) => boolean, signal: AbortSignal): Promise<Activity | undefined> {
+    const { promise, resolve, reject } = Promise.withResolvers<Activity | undefined>();
+    const judge = (state: Activity) => {
+      if (condition(state)) resolve(state);
     };
-    const unwatch = this.#systemd.watch(this.#unit, (news) => {
-      if (news === 'lost') look();
-      else if (condition(news)) resolve();
-    });
-    const onAbort = () => resolve();
-    signal.addEventListener('abort', onAbort);
-    if (signal.aborted) resolve();
+    const look = () => {
+      this.#systemd.activity(this.#unit).then(judge).catch(reject);
+    };
+    const unwatch = this.#systemd.watch(this.#unit, (news) => (news === 'lost' ? look() : judge(news)));
     look();
     try {
-      await promise;
+      return await Promise.race([promise, aborted(signal)]);
     } finally {
       unwatch();
-      signal.removeEventListener('abort', onAbort);
     }
   }
 

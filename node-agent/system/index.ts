@@ -15,4 +15,4 @@ export { errnoOf, FileWriteError, watchForFile, writeFileDurably } from './files
 export { type Log, silent } from './log.ts';
 export { type RunOptions, type RunResult, run } from './process.ts';
 export { processIdentity } from './process-identity.ts';
-export { controlGroupOf, Systemd, type UnitState } from './systemd.ts';
+export { type Activity, controlGroupOf, Systemd, type UnitState } from './systemd.ts';

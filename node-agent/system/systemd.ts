@@ -34,39 +34,6 @@ const MANAGER = { path: '/org/freedesktop/systemd1', interface: 'org.freedesktop
 const UNIT = 'org.freedesktop.systemd1.Unit';
 const SERVICE = 'org.freedesktop.systemd1.Service';
 
-const UNIT_PROPERTIES = [
-  'Id',
-  'LoadState',
-  'LoadError',
-  'ActiveState',
-  'SubState',
-  'UnitFileState',
-  'Job',
-  'ConditionResult',
-  'AssertResult',
-  'DropInPaths',
-  'TriggeredBy',
-  'WantedBy',
-  'RequiredBy',
-  'UpheldBy',
-  'Before',
-] as const;
-const SERVICE_PROPERTIES = [
-  'Type',
-  'Restart',
-  'Result',
-  'MainPID',
-  'ExecMainCode',
-  'ExecMainStatus',
-  'ExecMainPID',
-  'RemainAfterExit',
-  'StatusText',
-  'ControlGroup',
-  'Slice',
-  'TimeoutStartUSec',
-  'TimeoutStopUSec',
-] as const;
-
 /** What changes from moment to moment. */
 export interface Activity {
   /** active, reloading, inactive, failed, activating, deactivating, maintenance. */
@@ -157,21 +124,22 @@ export class Systemd {
    */
   async unit(name: string): Promise<UnitState> {
     const [unit, service] = await Promise.all([
-      this.#properties(objectPath(name), UNIT, UNIT_PROPERTIES),
-      this.#properties(objectPath(name), SERVICE, SERVICE_PROPERTIES),
+      this.#properties(objectPath(name), UNIT),
+      this.#properties(objectPath(name), SERVICE),
     ]);
     return stateOf(unit, service);
   }
 
   /** Only what changes from moment to moment. */
   async activity(name: string): Promise<Activity> {
-    return activityOf(await this.#properties(objectPath(name), UNIT, ['ActiveState', 'SubState', 'Job']));
+    return activityOf(await this.#properties(objectPath(name), UNIT));
   }
 
   /** Is the whole machine going down? */
   async isStopping(): Promise<boolean> {
-    const manager = await this.#properties(MANAGER.path, MANAGER.interface, ['SystemState']);
-    return text(manager, 'SystemState') === 'stopping';
+    const call = { path: MANAGER.path, interface: 'org.freedesktop.DBus.Properties', member: 'Get', signature: 'ss' };
+    const [state] = await this.#call({ ...call, body: [MANAGER.interface, 'SystemState'] });
+    return state === 'stopping';
   }
 
   /**
@@ -253,25 +221,14 @@ export class Systemd {
     return ask();
   }
 
-  /** One question each, all on their way at once: a unit has 350 properties, and nearly all of them are of no use here. */
-  async #properties(
-    path: string,
-    interfaceName: string,
-    names: readonly string[],
-  ): Promise<ReadonlyMap<string, DbusValue>> {
-    const call = { path, interface: 'org.freedesktop.DBus.Properties', member: 'Get', signature: 'ss' };
-    const values = await Promise.all(
-      names.map(async (name): Promise<[string, DbusValue]> => {
-        const asked = this.#call({ ...call, body: [interfaceName, name] });
-        const [value] = await asked.catch((error: unknown) => {
-          // UpheldBy and others are younger than the oldest systemd that is of use here.
-          if (error instanceof DbusError && error.code === 'org.freedesktop.DBus.Error.UnknownProperty') return [''];
-          throw error;
-        });
-        return [name, value ?? ''];
-      }),
-    );
-    return new Map(values);
+  /**
+   * All properties of an interface in one answer: those of one moment. (Asking for the few that matter one by one is dearer: systemd
+   * forgets a unit that is down at once and reads its files again for every question.)
+   */
+  async #properties(path: string, interfaceName: string): Promise<Properties> {
+    const call = { path, interface: 'org.freedesktop.DBus.Properties', member: 'GetAll', signature: 's' };
+    const [all] = await this.#call({ ...call, body: [interfaceName] });
+    return new Map(Array.isArray(all) ? all.filter(isPair) : []);
   }
 
   #address(): { destination?: string } {
