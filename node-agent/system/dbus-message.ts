@@ -233,7 +233,11 @@ class Reader {
     if (end > this.#data.length) throw new DbusFormatError('an array is longer than its message');
     const next = endOfType(signature, index + 1);
     const items: DbusValue[] = [];
-    while (this.#at < end) items.push(this.value(signature, index + 1, depth + 1)[0]);
+    while (this.#at < end) {
+      const before = this.#at;
+      items.push(this.value(signature, index + 1, depth + 1)[0]);
+      if (this.#at === before) throw new DbusFormatError('an array of nothing');
+    }
     if (this.#at !== end) throw new DbusFormatError('an array does not end where it said');
     return [items, next];
   }
