@@ -63,8 +63,8 @@ export function dropInInForce(
   );
 }
 
-/** Takes the drop-ins of all other units away. @returns the units that were given back. */
-export function removeOtherDropIns(kept: ReadonlySet<string>, root = RUN_UNITS): string[] {
+/** Units that have a drop-in of Holdfast's. */
+export function unitsWithDropIn(root = RUN_UNITS): string[] {
   let directories: string[];
   try {
     directories = readdirSync(root).filter((name) => name.endsWith('.service.d'));
@@ -72,17 +72,17 @@ export function removeOtherDropIns(kept: ReadonlySet<string>, root = RUN_UNITS):
     if (errnoOf(error) === 'ENOENT') return [];
     throw error;
   }
-  const removed: string[] = [];
-  for (const directory of directories) {
-    const unit = directory.slice(0, -'.d'.length);
-    if (kept.has(unit) || !readdirSync(join(root, directory)).includes(FILE)) continue;
-    rmSync(join(root, directory, FILE), { force: true });
-    removed.push(unit);
-    try {
-      rmdirSync(join(root, directory));
-    } catch (error) {
-      if (errnoOf(error) !== 'ENOTEMPTY' && errnoOf(error) !== 'ENOENT') throw error;
-    }
+  return directories
+    .filter((directory) => readdirSync(join(root, directory)).includes(FILE))
+    .map((directory) => directory.slice(0, -'.d'.length));
+}
+
+export function removeDropIn(unit: string, root = RUN_UNITS): void {
+  const directory = join(root, `${unit}.d`);
+  rmSync(join(directory, FILE), { force: true });
+  try {
+    rmdirSync(directory);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOTEMPTY' && errnoOf(error) !== 'ENOENT') throw error;
   }
-  return removed;
 }

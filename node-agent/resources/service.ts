@@ -10,7 +10,14 @@ import {
 import { resourceId, type ServiceDeclaration } from './declaration.ts';
 import type { ResourceContext } from './ports.ts';
 import type { Holding, OperationTimes, Outcome, Probe, Resource } from './resource.ts';
-import { AGENT_UNIT, dropInInForce, dropInText, removeOtherDropIns, writeDropIn } from './service-drop-in.ts';
+import {
+  AGENT_UNIT,
+  dropInInForce,
+  dropInText,
+  removeDropIn,
+  unitsWithDropIn,
+  writeDropIn,
+} from './service-drop-in.ts';
 import {
   activatorProblem,
   activatorsOf,
@@ -44,11 +51,17 @@ const SIGKILL = 9;
 const sharedSystemd = new Systemd();
 
 /**
- * Gives units back that the configuration does not name any more: their `Restart=` and time-outs are their own again.
- * Speaks to systemd only when there is something to give back.
+ * Gives units back that the configuration does not name any more: their `Restart=` and time-outs are their own again. One that still
+ * runs is not given back yet: nothing may revive it while it is being stopped. Speaks to systemd only when there is something to do.
+ * @returns whether all are given back.
  */
-export async function releaseUnits(kept: ReadonlySet<string>, systemd = sharedSystemd): Promise<void> {
-  if (removeOtherDropIns(kept).length > 0) await systemd.reload();
+export async function releaseUnits(kept: ReadonlySet<string>, systemd = sharedSystemd): Promise<boolean> {
+  const others = unitsWithDropIn().filter((unit) => !kept.has(unit));
+  const activities = await Promise.all(others.map((unit) => systemd.activity(unit)));
+  const down = others.filter((_, index) => isDown(activities[index]?.active ?? ''));
+  for (const unit of down) removeDropIn(unit);
+  if (down.length > 0) await systemd.reload();
+  return down.length === others.length;
 }
 
 /**
