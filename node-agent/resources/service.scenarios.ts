@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { Addresses, Cgroups, cgroupAt, type Log, Systemd } from '../system/index.ts';
+import { Addresses, Cgroups, cgroupAt, DbusError, type Log, Systemd } from '../system/index.ts';
 import { isAlive, until } from '../system/testing.ts';
 import type { ServiceDeclaration } from './declaration.ts';
 import type { ResourceContext } from './ports.ts';
@@ -420,9 +420,27 @@ export const scenarios: Readonly<Record<string, () => Promise<string | undefined
     const nowhere = new Systemd({ log, sockets: [{ path: '/run/nowhere', bus: false }] });
     const refused = await ServiceResource.create({ type: 'service', unit: 'x.service' }, context, { systemd: nowhere });
     assert.match('problem' in refused ? refused.problem : '', /systemd does not answer/);
+    const systemd = new AbsentSystemd({ log });
+    const unit = install(`${SLEEP}\nRestart=always`);
+    const resource = await service(unit, {}, systemd);
+    assert.deepEqual(await resource.start(signal()), { ok: true });
+    const main = Number(property(unit, 'MainPID'));
+    systemd.absent = true;
+    await refusedWith(resource.stop(signal()), /it is away/);
+    assert.deepEqual(await resource.forceStop(signal()), { ok: true });
+    assert.equal(isAlive(main), false);
+    await until('it to be seen as failed, not started again', () => property(unit, 'ActiveState') === 'failed');
     return undefined;
   },
 };
+
+/** Stops answering at some point, as one that is stuck would. */
+class AbsentSystemd extends Systemd {
+  absent = false;
+  override unit(name: string) {
+    return this.absent ? Promise.reject(new DbusError('timeout', 'it is away')) : super.unit(name);
+  }
+}
 
 /** Counts what costs: a reload of all unit files. */
 class CountingSystemd extends Systemd {

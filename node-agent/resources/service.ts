@@ -234,7 +234,8 @@ export class ServiceResource implements Resource {
       return (await Promise.race([this.#force(signal), aborted(signal)])) ?? fail('systemd did not answer in time');
     } catch (error) {
       const known = [...this.#cgroups.values()];
-      const gone = known.length > 0 && !known.some((cgroup) => cgroup.populated());
+      const empty = await Promise.all(known.map((cgroup) => cgroup.waitEmpty(LEFTOVER_GRACE_MS, signal)));
+      const gone = known.length > 0 && empty.every((is) => is);
       if (!(error instanceof DbusError) || !gone) return failure(error);
       // Nothing of it is left, and with Restart=no nothing comes back, whatever has become of systemd.
       this.#context.log.warn(`${this.#unit}: killed without systemd: ${error.message}`);
