@@ -31,7 +31,7 @@ const timeouts = z
     stop: durationSchema.optional(),
     monitor: durationSchema.optional(),
   })
-  .describe('Time-outs of the actions; left out: those of the OCF agent’s own meta-data');
+  .describe('Time-outs of the actions; left out: those of the OCF agent’s own meta-data, or of the systemd unit');
 
 export const vipSchema = z.union([
   line('the address').describe('address/prefix, the interface is found by its subnet'),
@@ -76,9 +76,15 @@ export const mountSchema = z.union([
   }),
 ]);
 
+export const serviceSchema = z.union([
+  line('the unit').describe('Name of a systemd unit; .service may be left out'),
+  z.strictObject({ unit: line('the unit') }),
+]);
+
 export const resourceSchema = z.strictObject({
   vip: vipSchema.optional(),
   mount: mountSchema.optional(),
+  service: serviceSchema.optional(),
   ocf: ocfSchema.optional(),
   id: nameSchema.optional().describe('Name of the resource in status and events; left out: made from its kind'),
   timeouts: timeouts.optional(),
@@ -110,8 +116,8 @@ export const documentSchema = z
 export type Document = z.output<typeof documentSchema>;
 
 /** Kinds of resource that the document will know in later versions, so that naming one gives an honest answer. */
-export const PLANNED_RESOURCE_KINDS = ['drbd', 'service'] as const;
-export const RESOURCE_KINDS = ['vip', 'mount', 'ocf'] as const;
+export const PLANNED_RESOURCE_KINDS = ['drbd'] as const;
+export const RESOURCE_KINDS = ['vip', 'mount', 'service', 'ocf'] as const;
 export type ResourceKind = (typeof RESOURCE_KINDS)[number];
 
 export const timesSchema = z.strictObject({
@@ -137,6 +143,7 @@ export const declarationSchema = z.discriminatedUnion('type', [
     fsck: z.enum(FSCK_POLICIES),
     disk: z.enum(['local', 'shared']),
   }),
+  z.strictObject({ type: z.literal('service'), ...declared, unit: z.string() }),
   z.strictObject({ type: z.literal('ocf'), ...declared, agent: z.string(), params: z.record(z.string(), z.string()) }),
 ]);
 export type ResourceDeclaration = z.infer<typeof declarationSchema>;

@@ -28,7 +28,8 @@ import {
   MAX_NAME_LENGTH,
   timingProblem,
 } from './limits.ts';
-import { nearest } from './names.ts';
+import { nameSchema, nearest } from './names.ts';
+import { readUnitName } from './unit-name.ts';
 
 type WrittenResource = z.output<typeof resourceSchema>;
 type WrittenLease = z.output<typeof documentSchema>['lease'];
@@ -61,6 +62,7 @@ const MIN_INTERVAL_MS = 100;
 interface Taken {
   readonly addresses: Map<string, string>;
   readonly devices: Map<string, string>;
+  readonly units: Map<string, string>;
   readonly directories: Map<string, { readonly group: PropertyKey | undefined; readonly at: string }>;
 }
 
@@ -80,7 +82,7 @@ export function check(parts: Parts, source: Source): Checked {
       `${parts.groups.length} groups; at most ${MAX_GROUPS} fit into one cluster`,
     );
   const nodes = [...new Set(defined(parts.nodes ?? []))];
-  const taken: Taken = { addresses: new Map(), devices: new Map(), directories: new Map() };
+  const taken: Taken = { addresses: new Map(), devices: new Map(), directories: new Map(), units: new Map() };
   const groups: Record<string, GroupConfig> = {};
   for (const group of parts.groups) {
     if (parts.nodes !== undefined) checkOn(group, nodes, source, report);
@@ -161,6 +163,7 @@ function checkResources(group: PartsOfGroup, taken: Taken, source: Source, repor
 type BareDeclaration =
   | { type: 'vip'; address: string; interface?: string }
   | Omit<Extract<ResourceDeclaration, { type: 'mount' }>, 'id' | 'times'>
+  | { type: 'service'; unit: string }
   | { type: 'ocf'; agent: string; params: Record<string, string> };
 
 function declarationOf(
@@ -183,6 +186,7 @@ function declarationOf(
   }
   if (resource.vip !== undefined) return vipOf(resource.vip, path, taken, source, report);
   if (resource.mount !== undefined) return mountOf(resource.mount, path, taken, source, report);
+  if (resource.service !== undefined) return serviceOf(resource.service, path, taken.units, source, report);
   if (resource.ocf !== undefined) return { type: 'ocf', agent: resource.ocf.agent, params: resource.ocf.params ?? {} };
   report(path, source.valueAt(path), `the resource has no kind; it needs ${listed(RESOURCE_KINDS, 'or')}`);
   return undefined;
@@ -277,6 +281,27 @@ function mountOf(
   };
 }
 
+function serviceOf(
+  service: NonNullable<WrittenResource['service']>,
+  path: Path,
+  units: Map<string, string>,
+  source: Source,
+  report: Report,
+): BareDeclaration | undefined {
+  const short = typeof service === 'string';
+  const unitPath = short ? [...path, 'service'] : [...path, 'service', 'unit'];
+  const verdict = readUnitName(short ? service : service.unit);
+  if (!verdict.ok) {
+    report(unitPath, source.valueAt(unitPath), verdict.detail, verdict.suggestion);
+    return undefined;
+  }
+  const { unit } = verdict;
+  const first = units.get(unit);
+  if (first !== undefined) report(unitPath, source.valueAt(unitPath), `the unit ${unit} is already that of ${first}`);
+  else units.set(unit, pathText(path));
+  return { type: 'service', unit };
+}
+
 function checkTimes(resource: WrittenResource, path: Path, source: Source, report: Report): void {
   const outside = (at: Path, ms: number | undefined, least: number) => {
     if (ms === undefined || (ms >= least && ms <= MAX_TIME_MS)) return;
@@ -297,7 +322,7 @@ function timesOf({ timeouts, interval }: WrittenResource): DeclaredTimes {
   };
 }
 
-/** `vip-192.0.2.10`, `vip-2001-db8--10`, `mount-srv-mysql`, `nginx`: a name that says what it is and fits everywhere. */
+/** `vip-192.0.2.10`, `vip-2001-db8--10`, `mount-srv-mysql`, `nginx`, `app-1`: a name that says what it is and fits everywhere. */
 function defaultId(declaration: BareDeclaration): string {
   if (declaration.type === 'vip') {
     const ip = declaration.address.slice(0, declaration.address.indexOf('/'));
@@ -308,8 +333,17 @@ function defaultId(declaration: BareDeclaration): string {
     const name = `mount${declaration.directory.toLowerCase().replaceAll(/[^a-z0-9_.]/g, '-')}`;
     return name.slice(0, MAX_NAME_LENGTH - 4).replaceAll(/[^a-z0-9]+$/g, '');
   }
-  const type = declaration.agent.slice(declaration.agent.indexOf(':') + 1).toLowerCase();
-  return type.slice(0, MAX_NAME_LENGTH - 4).replaceAll(/^[^a-z0-9]+|[^a-z0-9]+$/g, '') || 'ocf';
+  if (declaration.type === 'service')
+    return nameFrom(declaration.unit.slice(0, -'.service'.length).replaceAll(/[^A-Za-z0-9._-]/g, '-'), 'service');
+  return nameFrom(declaration.agent.slice(declaration.agent.indexOf(':') + 1), 'ocf');
+}
+
+function nameFrom(text: string, otherwise: string): string {
+  const name = text
+    .toLowerCase()
+    .slice(0, MAX_NAME_LENGTH - 4)
+    .replaceAll(/^[^a-z0-9]+|[^a-z0-9]+$/g, '');
+  return nameSchema.safeParse(name).success ? name : otherwise;
 }
 
 function freeId(wanted: string, taken: ReadonlyMap<string, string>): string {

@@ -297,17 +297,17 @@ const resources: Bad[] = [
     detail: /unknown key `vpi`/,
     suggestion: 'vip',
   },
-  ...['drbd: r0', 'service: mariadb'].map((resource) => ({
+  ...['drbd: r0'].map((resource) => ({
     what: `a kind of a later version, ${resource}`,
     text: withResource(resource),
     line: 6,
-    detail: /planned; this version knows vip, mount and ocf only/,
+    detail: /planned; this version knows vip, mount, service and ocf only/,
   })),
   {
     what: 'a resource without a kind',
     text: withResource('id: x'),
     line: 6,
-    detail: /no kind; it needs vip, mount or ocf/,
+    detail: /no kind; it needs vip, mount, service or ocf/,
   },
   {
     what: 'two kinds in one resource',
@@ -361,6 +361,51 @@ const resources: Bad[] = [
     path: 'groups.db.resources[1].id',
     detail: /the id `x` is already that of groups\.db\.resources\[0\]/,
     suggestion: 'x-2',
+  },
+  {
+    what: 'a unit by its path',
+    text: withResource('service: /lib/systemd/system/mariadb.service'),
+    line: 6,
+    column: 18,
+    path: 'groups.db.resources[0].service',
+    detail: /is a path; write the name/,
+    suggestion: 'mariadb.service',
+  },
+  {
+    what: 'a socket as service',
+    text: withResource('service: ssh.socket'),
+    line: 6,
+    detail: /is a socket; only service/,
+  },
+  { what: 'a template', text: withResource('service: app@'), line: 6, detail: /template.* for example app@1\.service/ },
+  {
+    what: 'a unit that looks like an option',
+    text: withResource('service: { unit: "-H.service" }'),
+    line: 6,
+    path: 'groups.db.resources[0].service.unit',
+    detail: /not the name of a service unit/,
+  },
+  {
+    what: 'two units in one',
+    text: withResource('service: mariadb nginx'),
+    line: 6,
+    detail: /not the name of a service/,
+  },
+  { what: 'a pattern as unit', text: withResource('service: "app@*"'), line: 6, detail: /not the name of a service/ },
+  {
+    what: 'a long unit',
+    text: withResource(`service: ${'a'.repeat(250)}`),
+    line: 6,
+    detail: /not the name of a service/,
+  },
+  {
+    what: 'the same unit in two groups, in two spellings',
+    text: withGroups(
+      '  a: { resources: [{ service: mariadb }] }\n  b: { resources: [{ service: { unit: mariadb.service } }] }\n',
+    ),
+    line: 5,
+    path: 'groups.b.resources[0].service.unit',
+    detail: /the unit mariadb\.service is already that of groups\.a\.resources\[0\]/,
   },
   {
     what: 'an OCF agent without its provider',
@@ -714,6 +759,23 @@ groups:
     ]);
     const { config } = result.ok ? result : { config: undefined };
     for (const resource of config?.groups.db?.resources ?? []) assert.ok(declarationSchema.safeParse(resource).success);
+  });
+
+  it('names a unit in full, whatever the spelling, and the resource after it', () => {
+    const written = ['mariadb', 'nginx.service', '{ unit: "App@Blue_1" }', String.raw`dev-sd\x2da`];
+    const result = parseDocument(
+      withGroups(`  g:\n    resources:\n${written.map((unit) => `      - service: ${unit}\n`).join('')}`),
+    );
+    assert.ok(result.ok);
+    assert.deepEqual(
+      result.config.groups.g?.resources.map((resource) => [resource.id, resource.type === 'service' && resource.unit]),
+      [
+        ['mariadb', 'mariadb.service'],
+        ['nginx', 'nginx.service'],
+        ['app-blue_1', 'App@Blue_1.service'],
+        ['dev-sd-x2da', String.raw`dev-sd\x2da.service`],
+      ],
+    );
   });
 
   it('may be JSON', () => {

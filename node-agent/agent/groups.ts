@@ -3,12 +3,12 @@
  * what this node will not do, and why.
  */
 import { LEASE_PROFILES, MAX_GROUPS } from '../../schemas/limits.ts';
-import type { NodeConfig, Refusal } from '../../schemas/wire.ts';
+import type { NodeConfig, NodeGroup, Refusal } from '../../schemas/wire.ts';
 import type { GuardClient } from '../guard/index.ts';
-import type { ResourceContext } from '../resources/index.ts';
+import { type ResourceContext, releaseUnits } from '../resources/index.ts';
 import { type Addresses, bootMs, type Cgroups, type Log, subnetsOf, watchForFile } from '../system/index.ts';
 import { Group, type Planned } from './group.ts';
-import { planGroup } from './plan.ts';
+import { type GroupPlan, planGroup } from './plan.ts';
 import { Policy, PolicyError } from './policy.ts';
 import type { GiveUp, RunNews } from './run.ts';
 import type { StateFile } from './state-file.ts';
@@ -16,6 +16,9 @@ import type { StateFile } from './state-file.ts';
 /** Of all refusals together, characters: they must fit into one report beside the leases. */
 const MAX_REASONS = 40_000;
 const MAX_REASON = 1_000;
+
+/** How often it is looked whether what keeps a group from running here was mended, and whether a unit can be given back. */
+const LOOK_AGAIN_MS = 10_000;
 
 /** What the groups need of the agent around them. */
 export interface Surroundings {
@@ -51,6 +54,7 @@ export class Groups {
   #begun = false;
   /** One configuration at a time. */
   #busy: Promise<void> = Promise.resolve();
+  #again: NodeJS.Timeout | undefined;
   readonly #endWatch: () => void;
 
   constructor(around: Surroundings) {
@@ -93,6 +97,7 @@ export class Groups {
 
   dispose(): void {
     this.#endWatch();
+    clearTimeout(this.#again);
     for (const group of this.#groups.values()) group.dispose();
   }
 
@@ -156,16 +161,53 @@ export class Groups {
       const plan = await planGroup(declared, policy, problem, (group) => this.#context(group));
       refusals.set(declared.name, plan.refusals);
       this.#leaving.delete(declared.name);
-      const group = this.#groups.get(declared.name);
-      if (plan.refusals.length > 0) {
-        // the coordinator keeps it away by the refusal; what runs is stopped in order and given back
-        group?.down('graceful');
-        if (group === undefined && plan.planned.length > 0) this.#add(declared.name, plan.planned);
-      } else if (group === undefined) this.#add(declared.name, plan.planned);
-      else group.declare(plan.planned);
+      this.#take(declared.name, plan);
     }
     this.#refusals = refusals;
     this.#letGo(new Set(config.groups.map((group) => group.name)));
+    await this.#lookAgainLater(config);
+  }
+
+  #take(name: string, { planned, refusals }: GroupPlan): void {
+    const group = this.#groups.get(name);
+    if (refusals.length > 0) {
+      // the coordinator keeps it away by the refusal; what runs is stopped in order and given back
+      group?.down('graceful');
+      if (group === undefined && planned.length > 0) this.#add(name, planned);
+    } else if (group === undefined) this.#add(name, planned);
+    else group.declare(planned);
+  }
+
+  /** An administrator may have mended what kept a group away: a missing agent, an enabled unit. */
+  async #review(config: NodeConfig): Promise<void> {
+    if (config !== this.#config) return;
+    const refused = config.groups.filter(({ name }) => this.refusalsOf(name).length > 0);
+    const { policy, problem } = refused.length === 0 ? {} : await this.#loadPolicy();
+    let changed = false;
+    for (const declared of refused) {
+      const plan = await planGroup(declared, policy, problem, (group) => this.#context(group));
+      if (JSON.stringify(plan.refusals) === JSON.stringify(this.refusalsOf(declared.name))) continue;
+      changed = true;
+      this.#refusals.set(declared.name, plan.refusals);
+      this.#take(declared.name, plan);
+    }
+    if (changed) this.#around.onReconsider();
+    await this.#lookAgainLater(config);
+  }
+
+  async #lookAgainLater(config: NodeConfig): Promise<void> {
+    clearTimeout(this.#again);
+    const givenBack = await releaseUnits(unitsOf(config.groups)).catch((error: unknown) => {
+      this.#around.log.warn(`units that are not named any more could not be given back: ${textOf(error)}`);
+      return false;
+    });
+    if (givenBack && ![...this.#refusals.values()].some((refusals) => refusals.length > 0)) return;
+    this.#again = setTimeout(() => {
+      this.#busy = this.#busy
+        .then(() => this.#review(config))
+        .catch((error: unknown) => this.#around.log.warn(`refusals could not be reviewed: ${textOf(error)}`));
+    }, LOOK_AGAIN_MS);
+    this.#again.unref();
   }
 
   /** Groups that left the configuration: one that is held waits for the coordinator's order, any other is stopped and then forgotten. */
@@ -239,6 +281,11 @@ export class Groups {
       log,
     };
   }
+}
+
+function unitsOf(groups: readonly NodeGroup[]): Set<string> {
+  const resources = groups.flatMap((group) => group.resources);
+  return new Set(resources.flatMap((resource) => (resource.type === 'service' ? [resource.unit] : [])));
 }
 
 /** The timing to go by before the coordinator has said anything. */

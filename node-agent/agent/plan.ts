@@ -36,6 +36,8 @@ function toDeclaration(declared: ResourceDeclaration): Declaration {
         fsck: rest.fsck,
         timeouts,
       };
+    case 'service':
+      return { type: 'service', id: rest.id, unit: rest.unit, timeouts };
     case 'ocf':
       return { type: 'ocf', id: rest.id, agent: rest.agent, params: rest.params, timeouts };
     default:
@@ -72,11 +74,10 @@ export async function planGroup(
       refuse(declared.id, `${where}: ${verdict.reason}`);
       continue;
     }
-    const resource = await createResource(declaration, context(group.name));
-    if ('problem' in resource) {
-      refuse(declared.id, resource.problem);
-      continue;
-    }
+    const created = await createResource(declaration, context(group.name));
+    if ('problem' in created) refuse(declared.id, created.problem);
+    const resource = 'problem' in created ? created.resource : created;
+    if (resource === undefined) continue;
     planned.push({
       resource,
       declared: {

@@ -49,6 +49,12 @@ export function ownCgroup(mountinfo: string, cgroup: string): string | undefined
   return join(mount.mountPoint, ...(nested === -1 ? segments : segments.slice(0, nested)));
 }
 
+/** The cgroup that systemd names by its path below the root, e.g. `/system.slice/nginx.service`. @returns undefined without cgroup v2. */
+export function cgroupAt(controlGroup: string): Cgroup | undefined {
+  const path = ownCgroup(readFileSync('/proc/self/mountinfo', 'utf8'), `0::${controlGroup}`);
+  return path === undefined ? undefined : new Cgroup(path);
+}
+
 /** A name as one directory that can be neither an interface file of the kernel (`cgroup.procs`, `cpu.stat`) nor `.ops` nor a way out. */
 export function cgroupName(name: string): string {
   const safe = name.replace(/[^A-Za-z0-9._:@-]/g, (character) =>
@@ -171,6 +177,12 @@ export class Cgroup {
     return killCgroup(this.path);
   }
 
+  /** SIGKILLs everything in it and does not wait: for one that somebody else (systemd) may put new processes into meanwhile. */
+  killNow(): void {
+    if (!cgroupPopulated(this.path)) return;
+    if (!writeKill(this.path)) signalAll(this.path);
+  }
+
   /** @returns whether it became empty within the time. */
   waitEmpty(timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
     return waitEmpty(this.path, timeoutMs, signal);
@@ -238,27 +250,34 @@ function processesBelow(path: string): number[] {
 
 async function killCgroup(path: string): Promise<boolean> {
   if (!cgroupPopulated(path)) return true;
-  if (existsSync(join(path, 'cgroup.kill'))) {
-    try {
-      writeFileSync(join(path, 'cgroup.kill'), '1');
-    } catch (error) {
-      if (!isGone(error)) throw error;
-    }
-    return waitEmpty(path, KILL_WAIT_MS);
+  return writeKill(path) ? waitEmpty(path, KILL_WAIT_MS) : killOneByOne(path);
+}
+
+/** @returns false where the kernel does not know it (before 5.14). */
+function writeKill(path: string): boolean {
+  if (!existsSync(join(path, 'cgroup.kill'))) return false;
+  try {
+    writeFileSync(join(path, 'cgroup.kill'), '1');
+  } catch (error) {
+    if (!isGone(error)) throw error;
   }
-  return killOneByOne(path);
+  return true;
+}
+
+function signalAll(path: string): void {
+  for (const pid of processesBelow(path)) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if (errnoOf(error) !== 'ESRCH') throw error;
+    }
+  }
 }
 
 /** For kernels before 5.14. Repeated, because a process may fork between the reading and the signal. */
 export async function killOneByOne(path: string): Promise<boolean> {
   for (let waited = 0; waited < KILL_WAIT_MS; waited += 20) {
-    for (const pid of processesBelow(path)) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch (error) {
-        if (errnoOf(error) !== 'ESRCH') throw error;
-      }
-    }
+    signalAll(path);
     if (await waitEmpty(path, 20)) return true;
   }
   return !cgroupPopulated(path);

@@ -8,8 +8,9 @@ export {
   type NetworkInterface,
   subnetsOf,
 } from './addresses.ts';
-export { Cgroup, Cgroups, type GroupCgroup } from './cgroup.ts';
+export { Cgroup, Cgroups, cgroupAt, type GroupCgroup } from './cgroup.ts';
 export { bootMs } from './clock.ts';
+export { DbusError } from './dbus.ts';
 export { errnoOf, FileWriteError, watchForFile, writeFileDurably } from './files.ts';
 export { type Log, silent } from './log.ts';
 export { describeUser, type MountUser, mountUsers, signalUser, type UsedMounts } from './mount-users.ts';
@@ -34,3 +35,4 @@ export {
 } from './mounts.ts';
 export { type RunOptions, type RunResult, run } from './process.ts';
 export { processIdentity } from './process-identity.ts';
+export { type Activity, controlGroupOf, Systemd, type UnitState } from './systemd.ts';

@@ -21,6 +21,8 @@ export interface ClusterOptions {
   document?: string | null;
   /** More of `holdfast join --allow`. */
   allow?: readonly string[];
+  /** What runs as PID 1 of the nodes. */
+  init?: 'reaper' | 'systemd';
   observe?: ObserverOptions;
   /** Whether the coordinator opens its test hooks. */
   testHooks?: boolean;
@@ -61,7 +63,10 @@ export class Cluster {
   static async start(options: ClusterOptions = {}): Promise<Cluster> {
     const names = options.hosts ?? ['alice', 'bob', 'carol'];
     const services = options.services ?? ['nginx'];
-    const lab = await Lab.create({ hosts: [...names, ...(options.spare ?? [])] });
+    const lab = await Lab.create({
+      hosts: [...names, ...(options.spare ?? [])],
+      ...(options.init === undefined ? {} : { init: options.init }),
+    });
     try {
       const observer = await lab.observe(options.observe ?? { processes: ['nginx', 'mariadbd'] });
       const product = await Product.create(lab, { testHooks: options.testHooks ?? false });

@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { repoRoot } from './paths.ts';
+import { systemdFiles, systemdPlan } from './systemd.ts';
 
 /** Directories that are bound from the machine's disk, so that their content can be read there while the host is off. */
 export const diskDirs = ['/var/lib/holdfast', '/srv', '/var/log', '/var/tmp', '/root'] as const;
@@ -21,6 +22,8 @@ export interface HostFiles {
   hostname: string;
   /** name → addresses, for /etc/hosts. */
   names: ReadonlyMap<string, readonly string[]>;
+  /** What its PID 1 is: a program that only reaps, or systemd. */
+  init: 'reaper' | 'systemd';
 }
 
 /** Lays out a new host's disk. Called once; a boot changes nothing here, so what a host wrote is still there. */
@@ -49,6 +52,14 @@ export async function layOut(files: HostFiles): Promise<void> {
   await mkdir(onUpper(files, '/etc/mysql'), { recursive: true });
   if (!existsSync('/etc/mysql/my.cnf')) await symlink('mariadb.cnf', onUpper(files, '/etc/mysql/my.cnf'));
   for (const dir of ['nginx', 'mysql']) await mkdir(join(files.dir, 'disk/var/log', dir), { recursive: true });
+  if (files.init !== 'systemd') return;
+  for (const [path, text] of systemdFiles(files.packagesRoot)) {
+    if (text !== null) await write(path, text);
+    else {
+      await mkdir(dirname(onUpper(files, path)), { recursive: true });
+      await symlink('/dev/null', onUpper(files, path));
+    }
+  }
 }
 
 /** The users that the packages' maintainer scripts would have made. */
@@ -91,6 +102,7 @@ export function mountPlan(files: HostFiles, devices: readonly Device[]): string 
   }
   plan.push(...devicePlan(root, devices));
   if (existsSync('/proc/sysrq-trigger')) plan.push(['bind', '/dev/null', join(root, 'proc/sysrq-trigger'), 'rw']);
+  if (files.init === 'systemd') plan.push(...systemdPlan(root));
   plan.push(['pivot', root], ...sysctlPlan());
   for (const fields of plan) {
     if (fields.some((field) => /[\t\n]/.test(field)))

@@ -12,6 +12,7 @@ import type { Finished } from './command.ts';
 import { type Device, type HostFiles, layOut, mountPlan, onUpper } from './host-files.ts';
 import { resolveInside } from './inside.ts';
 import { type Cable, type Direction, type LinkName, letGo, type Network, networks, readyPid } from './network.ts';
+import { systemdBooted, systemdEnv, systemdInit } from './systemd.ts';
 import { Unit, type UnitOptions } from './unit.ts';
 import { until, within } from './until.ts';
 
@@ -131,7 +132,11 @@ export class Host {
     for (const name of ['init.scope', 'session', 'system.slice']) await makeCgroup(join(this.cgroup, name));
     const { labHost, network, links, number } = this.#options;
     const plan = mountPlan(this.#options, this.#devices);
-    const outer = spawn(labHost, ['boot', this.cgroup, this.name], { stdio: 'pipe' });
+    const systemd = this.#options.init === 'systemd';
+    const outer = spawn(labHost, ['boot', this.cgroup, this.name, ...(systemd ? systemdInit : [])], {
+      stdio: 'pipe',
+      ...(systemd ? { env: systemdEnv } : {}),
+    });
     outer.stdin.on('error', () => {
       // It ended before it read its plan; readyPid reports what it said.
     });
@@ -142,9 +147,10 @@ export class Host {
     });
     const initPid = await readyPid(outer, `host ${this.name}`);
     letGo(outer);
-    await writeFile(join(this.cgroup, 'init.scope/cgroup.procs'), String(initPid));
+    if (!systemd) await writeFile(join(this.cgroup, 'init.scope/cgroup.procs'), String(initPid));
     this.#state = { is: 'on', boot: ++this.#boots, initPid };
     this.#cables = await network.connect(initPid, number, links);
+    if (systemd) await systemdBooted(this);
     for (const listener of this.#bootListeners) await listener(this);
     for (const unit of this.#units.values()) if (unit.enabled) await unit.start();
   }

@@ -10,6 +10,7 @@ import { Observer, type ObserverOptions } from './observer.ts';
 import { ownedName, ownerIsDead } from './owner.ts';
 import { labPackages, preparePackages } from './packages.ts';
 import { labsDir } from './paths.ts';
+import { systemdPackages } from './systemd.ts';
 import { DeadlineError } from './until.ts';
 
 export interface LabOptions {
@@ -17,6 +18,8 @@ export interface LabOptions {
   hosts: readonly string[];
   /** Packages beside those of `labPackages`. */
   packages?: readonly string[];
+  /** What runs as PID 1 of the machines of the cluster; a program that only reaps when left out. */
+  init?: 'reaper' | 'systemd';
 }
 
 const hostNumbers = { arbiter: 1, first: 11, client: 100 };
@@ -67,7 +70,8 @@ export class Lab {
     const reason = labUnavailable();
     if (reason !== undefined) throw new Error(reason);
     await sweep();
-    const packagesRoot = await preparePackages([...labPackages, ...(options.packages ?? [])]);
+    const wanted = [...(options.packages ?? []), ...(options.init === 'systemd' ? systemdPackages : [])];
+    const packagesRoot = await preparePackages([...labPackages, ...wanted]);
     const labHost = await nativeProgram('lab-host');
     const id = ownedName();
     const dir = join(labsDir, id);
@@ -86,7 +90,15 @@ export class Lab {
     try {
       const boots = await Promise.allSettled(
         plans.map(async ({ name, number, links }) => {
-          const own = { dir: join(dir, name), cgroup: join(cgroup, name), hostname: name, number, links };
+          const init = options.hosts.includes(name) ? (options.init ?? 'reaper') : 'reaper';
+          const own = {
+            dir: join(dir, name),
+            cgroup: join(cgroup, name),
+            hostname: name,
+            number,
+            links,
+            init,
+          } as const;
           const host = await Host.create({ ...own, packagesRoot, names, labHost, network });
           made.push(host);
           await host.boot();

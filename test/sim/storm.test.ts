@@ -38,8 +38,9 @@ test('no storm makes two hosts run a group at once, or leaves one down after it'
     assert.ok((counts.get(what) ?? 0) >= seeds / 10, `hardly any “${what}”: these storms blow past the protocol`);
 });
 
-test('one seed, replayed with its timeline', { skip: only === undefined }, () => {
-  const { violation, timeline } = storm(Number(only), MINUTES * 60_000, true);
-  process.stdout.write(`${timeline}\n`);
-  assert.equal(violation, undefined);
-});
+if (only !== undefined)
+  test('one seed, replayed with its timeline', () => {
+    const { violation, timeline } = storm(Number(only), MINUTES * 60_000, true);
+    process.stdout.write(`${timeline}\n`);
+    assert.equal(violation, undefined);
+  });

@@ -1,8 +1,9 @@
 // Makes and enters the hosts of the laboratory. It has no policy: what a host looks like is decided in host.ts.
 //
 //   lab-host hold                               a network namespace and nothing else; "ready" on stdout
-//   lab-host boot CGROUP HOSTNAME               a host: new namespaces and a PID 1 that reaps. Its file systems are set
-//                                               up by the plan on stdin; "ready PID" on stdout when PID 1 is up
+//   lab-host boot CGROUP HOSTNAME [INIT ARG…]   a host: new namespaces and a PID 1 that reaps, or the program INIT in its
+//                                               place. Its file systems are set up by the plan on stdin; "ready PID" on
+//                                               stdout when PID 1 is up (or is about to become INIT)
 //   lab-host enter PID CGROUP CWD PROGRAM ARG…  runs a program in the host with that PID 1, its cgroup being CGROUP;
 //                                               writes the program's pid, as seen out here, to file descriptor 3
 //
@@ -140,7 +141,8 @@ static void join_cgroup(const char *cgroup) {
   write_text(path, "0");
 }
 
-static _Noreturn void be_init(const char *cgroup, const char *hostname, int up) {
+// `program`: what to become, or an empty list. It keeps the parent's death as its own (prctl(2): cleared only by set-id programs).
+static _Noreturn void be_init(const char *cgroup, const char *hostname, char **program, int up) {
   die_with_parent();
   join_cgroup(cgroup);
   if (unshare(CLONE_NEWCGROUP)) die("unshare", "cgroup namespace");
@@ -151,6 +153,11 @@ static _Noreturn void be_init(const char *cgroup, const char *hostname, int up) 
   if (write(up, "u", 1) != 1) die("write", "readiness");
   close(up);
   to_null(0, 2);
+  if (*program) {
+    setsid();
+    execv(program[0], program);
+    _exit(125);
+  }
   reap_for_ever();
 }
 
@@ -171,7 +178,7 @@ static int boot(char **argv) {
   if (init < 0) die("fork", "");
   if (init == 0) {
     close(up[0]);
-    be_init(argv[0], argv[1], up[1]);
+    be_init(argv[0], argv[1], argv + 2, up[1]);
   }
   close(up[1]);
   init_pid = init;
@@ -252,8 +259,8 @@ static int enter(char **argv) {
 
 int main(int argc, char **argv) {
   if (argc == 2 && !strcmp(argv[1], "hold")) hold();
-  if (argc == 4 && !strcmp(argv[1], "boot")) return boot(argv + 2);
+  if (argc >= 4 && !strcmp(argv[1], "boot")) return boot(argv + 2);
   if (argc >= 6 && !strcmp(argv[1], "enter")) return enter(argv + 2);
-  fprintf(stderr, "usage: lab-host hold | boot CGROUP HOSTNAME | enter PID CGROUP CWD PROGRAM ARG...\n");
+  fprintf(stderr, "usage: lab-host hold | boot CGROUP HOSTNAME [INIT ARG...] | enter PID CGROUP CWD PROGRAM ARG...\n");
   return 2;
 }

@@ -1,0 +1,211 @@
+/** The whole product with systemd units: two nodes whose PID 1 is systemd, a group of an address and nginx.service. */
+import { deepEqual, equal, match, notEqual, ok } from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import {
+  Client,
+  Cluster,
+  documentOf,
+  type Host,
+  Lab,
+  labUnavailable,
+  monotonicMs,
+  repoRoot,
+  resources,
+  until,
+  VIP,
+} from './index.ts';
+
+const skip = labUnavailable() ?? false;
+const hosts = ['alice', 'bob'];
+const document = documentOf(hosts, [resources.vip, '      - service: nginx']);
+const start = () => Cluster.start({ hosts, init: 'systemd', document, allow: ['service=nginx.service'] });
+
+const show = async (host: Host, name: string) =>
+  (await host.mustExec(['systemctl', 'show', '--value', '-p', name, 'nginx.service'])).trim();
+
+/** Pids out here of the processes of nginx.service. */
+function workers(host: Host): number[] {
+  return host.processes().filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'nginx';
+    } catch {
+      return false; // It ended in the meantime.
+    }
+  });
+}
+
+test('a killed unit is back behind its address, an agent that starts again adopts it, a power cut moves it', {
+  skip,
+  timeout: 180_000,
+}, async (t) => {
+  await using cluster = await start();
+  equal(await cluster.settled('running'), 'alice', 'the first of the `on` list');
+  await cluster.healthy();
+  const [alice, bob] = [cluster.host('alice'), cluster.host('bob')];
+  const web = await Client.start(cluster.lab.client, { kind: 'http', address: VIP });
+  equal((await web.nextAnswer(10_000)).text, 'alice');
+  equal(await show(alice, 'Restart'), 'no');
+  equal(await show(bob, 'Restart'), 'no', 'also where it waits, so that a takeover needs no daemon-reload');
+
+  const before = await show(alice, 'MainPID');
+  await cluster.product.agent(alice).process?.kill('SIGKILL');
+  await cluster.event('resource.adopted', { resource: 'nginx' });
+  equal(await cluster.settled('running'), 'alice');
+  equal(await show(alice, 'MainPID'), before, 'it was not touched');
+  await cluster.healthy();
+
+  const killedMs = monotonicMs();
+  const [main] = workers(alice);
+  if (main !== undefined) process.kill(main, 'SIGKILL');
+  await until(async () => (await show(alice, 'MainPID')) !== before && (await show(alice, 'MainPID')) !== '0', {
+    deadlineMs: 10_000,
+    what: 'nginx to run again',
+  });
+  await web.nextAnswer(10_000, monotonicMs());
+  const killed = Math.round(web.longestGap(killedMs));
+  equal(await cluster.settled('running'), 'alice', 'in place');
+  match((await cluster.event('resource.failed', { resource: 'nginx' })).detail, /SIGKILL|ended/);
+
+  const cutMs = monotonicMs();
+  await alice.powerCut();
+  await cluster.settled('running', { deadlineMs: 30_000, on: 'bob' });
+  await until(() => web.lastAnswer?.text === 'bob', { deadlineMs: 10_000, what: 'the web server on bob' });
+  const cut = Math.round(web.longestGap(cutMs));
+
+  await alice.boot();
+  await cluster.healthy();
+  equal(await show(alice, 'ActiveState'), 'inactive', 'nothing of it starts at boot');
+  await cluster.product.mustCli(['move', 'web', '--to', 'alice', '--wait', '30s']);
+  equal(await show(bob, 'ActiveState'), 'inactive');
+  deepEqual(await cluster.observer.overlaps({ sinceMs: 0 }), []);
+  deepEqual(await cluster.observer.processOverlaps('nginx', 0), [], 'nginx never ran on two hosts');
+  const status = await cluster.status();
+  t.diagnostic(
+    `outage: killed ${killed} ms, power cut ${cut} ms; starts ${status.groups.web?.resources.map((resource) => `${resource.id} ${resource.startMs} ms`).join(', ')}`,
+  );
+  await web.stop();
+});
+
+test('a frozen agent: the guard kills what the unit runs before another node starts it, and nothing revives it', {
+  skip,
+  timeout: 120_000,
+}, async (t) => {
+  await using cluster = await start();
+  equal(await cluster.settled('running'), 'alice');
+  await cluster.healthy();
+  const alice = cluster.host('alice');
+  // nobody but the guard: systemd would start it again by itself, were it not told otherwise
+  ok(workers(alice).length > 0);
+  const agent = cluster.product.agent(alice);
+  agent.restart = 'no';
+  agent.kill('SIGSTOP');
+  const frozenMs = monotonicMs();
+  await until(() => workers(alice).length === 0, { deadlineMs: 15_000, what: 'the guard to kill nginx' });
+  const killedMs = monotonicMs() - frozenMs;
+  await cluster.settled('running', { on: 'bob', deadlineMs: 30_000 });
+  equal(await show(alice, 'ActiveState'), 'failed');
+  equal(await show(alice, 'NRestarts'), '0');
+  deepEqual(await cluster.observer.overlaps({ sinceMs: 0 }), []);
+  deepEqual(await cluster.observer.processOverlaps('nginx', 0), []);
+  await agent.process?.exited;
+  await agent.start();
+  await cluster.healthy();
+  t.diagnostic(`killed ${Math.round(killedMs)} ms after the agent was frozen`);
+});
+
+test('a unit that is enabled, masked or runs without a lease: named, stopped, and taken back when that is mended', {
+  skip,
+  timeout: 180_000,
+}, async () => {
+  await using cluster = await start();
+  equal(await cluster.settled('running'), 'alice');
+  await cluster.healthy();
+  const [alice, bob] = [cluster.host('alice'), cluster.host('bob')];
+  const restart = async (host: Host, between: () => Promise<unknown>) => {
+    await cluster.product.agent(host).stop('SIGTERM');
+    await between();
+    await cluster.product.agent(host).start();
+  };
+  const refused = async (reason: RegExp) => {
+    let said = '';
+    await until(
+      async () => {
+        const found = (await cluster.why()).candidates.find(({ node }) => node === 'bob')?.reasons;
+        const refusal = found?.find(({ rule }) => rule === 'refuses');
+        said = refusal?.rule === 'refuses' ? refusal.detail : '';
+        return reason.test(said);
+      },
+      { deadlineMs: 20_000, what: `bob to refuse with ${reason}` },
+    );
+  };
+  await restart(bob, () => bob.mustExec(['systemctl', 'start', 'nginx.service']));
+  await cluster.event('resource.stopped-without-lease', { node: 'bob', resource: 'nginx' });
+  await until(async () => (await show(bob, 'MainPID')) === '0', { deadlineMs: 10_000, what: 'it to stop' });
+
+  await restart(bob, () => bob.mustExec(['systemctl', 'enable', 'nginx.service']));
+  await refused(/nginx\.service is enabled at boot.*; systemctl disable nginx\.service/);
+  notEqual((await cluster.product.cli(['move', 'web', '--to', 'bob', '--wait', '5s'])).code, 0);
+  await bob.mustExec(['systemctl', 'disable', 'nginx.service']);
+  await cluster.healthy('web', 30_000);
+
+  await restart(bob, () => bob.mustExec(['systemctl', 'mask', 'nginx.service']));
+  await refused(/nginx\.service is masked on this node; systemctl unmask nginx\.service/);
+  await bob.mustExec(['systemctl', 'unmask', 'nginx.service']);
+  await cluster.healthy('web', 30_000);
+
+  // given back when the configuration does not name it any more
+  await cluster.product.apply(documentOf(hosts, [resources.vip]));
+  await until(async () => (await show(alice, 'DropInPaths')) === '' && (await show(bob, 'DropInPaths')) === '', {
+    deadlineMs: 20_000,
+    what: 'the drop-ins to be gone',
+  });
+  equal(await show(alice, 'ActiveState'), 'inactive');
+});
+
+test('at shutdown the agent’s unit is stopped first, and can still stop the unit that waits for it', {
+  skip,
+  timeout: 90_000,
+}, async () => {
+  await using lab = await Lab.create({ hosts: ['alice'], init: 'systemd' });
+  const alice = lab.host('alice');
+  const room = (name: string) => JSON.stringify(join(repoRoot, 'node-agent', name));
+  await alice.writeFile(
+    '/srv/stop.ts',
+    `import { writeFileSync } from 'node:fs';
+import { Addresses, Cgroups, Systemd, silent } from ${room('system/index.ts')};
+import { ServiceResource } from ${room('resources/service.ts')};
+setInterval(() => undefined, 60_000);
+const context = { group: 'g', addresses: new Addresses(silent), cgroups: Cgroups.locate(), lifetimeSeconds: () => 9, log: silent };
+const made = await ServiceResource.create({ type: 'service', unit: 'nginx.service' }, context);
+const resource = made.resource ?? made;
+if (process.argv[2] === 'start') {
+  console.log(JSON.stringify(await resource.start(AbortSignal.timeout(9_000))));
+} else {
+  const systemd = new Systemd();
+  const before = await systemd.activity('nginx.service');
+  const stopping = await systemd.isStopping();
+  const outcome = await resource.stop(AbortSignal.timeout(9_000));
+  writeFileSync('/srv/stopped', JSON.stringify({ before, stopping, outcome }));
+}
+process.exit(0);
+`,
+  );
+  // The host's own mounts go at shutdown too, and with them the script.
+  const needs = `RequiresMountsFor=/srv ${repoRoot} ${process.execPath}`;
+  const unit = `[Unit]\n${needs}\n[Service]\nExecStart=/bin/sleep 1000\nExecStop=/bin/sh -c '${process.execPath} /srv/stop.ts stop >/srv/said 2>&1'\n`;
+  await alice.writeFile('/etc/systemd/system/holdfast-agent.service', unit);
+  await alice.mustExec(['systemctl', 'daemon-reload']);
+  await alice.mustExec(['systemctl', 'start', 'holdfast-agent.service']);
+  equal((await alice.mustExec([process.execPath, '/srv/stop.ts', 'start'])).trim(), '{"ok":true}');
+  await alice.exec(['systemctl', 'poweroff', '--no-block']);
+  await until(() => alice.state.is === 'off', { deadlineMs: 40_000, what: 'the host to power off' });
+  const stopped = await alice.readFile('/srv/stopped').catch(async () => alice.readFile('/srv/said'));
+  ok(stopped.startsWith('{'), stopped);
+  deepEqual(JSON.parse(stopped), {
+    before: { active: 'active', sub: 'running', job: true },
+    stopping: true,
+    outcome: { ok: true },
+  });
+});
