@@ -1,20 +1,26 @@
 /**
- * `npm run demo`: a cluster of three hosts on this machine, real coordinator, real MariaDB and nginx behind one address. The host that
- * runs them loses power; the demo shows who takes over, how long clients waited, and why it happened. Exit code 0 when they were served.
+ * `npm run demo`: a cluster of three hosts on this machine, real coordinator, the classic stack (address, file system, MariaDB, nginx) on
+ * one document. The host that runs it loses power; the demo shows who takes over, how long clients waited, and why. Exit code 0 when they
+ * were served.
  */
 import {
   Client,
   Cluster,
+  disksUnavailable,
   documentOf,
   labUnavailable,
   monotonicMs,
   preparePackages,
   resources,
+  SharedDisk,
   until,
   VIP,
 } from './index.ts';
 
 const names = ['alice', 'bob', 'carol'];
+const DATABASE = '/srv/mysql';
+/** One disk that all three reach, as a storage network or DRBD would give it. */
+const MOUNT = `      - mount: /dev/shared0 ${DATABASE} ext4 noatime`;
 const startedMs = monotonicMs();
 
 function say(text: string): void {
@@ -42,12 +48,26 @@ async function demo(): Promise<number> {
   }
   say('unpacking MariaDB, nginx and resource-agents for the hosts (nothing is installed on this machine)');
   await preparePackages();
-  const document = documentOf(names, [resources.vip, resources.mariadb, resources.nginx]);
+  const withoutDisk = await disksUnavailable();
+  if (withoutDisk !== undefined) say(`without a file system of its own: ${withoutDisk}`);
+  const mount = withoutDisk === undefined ? [MOUNT] : [];
+  const document = documentOf(names, [resources.vip, ...mount, resources.mariadb, resources.nginx]);
   say('three hosts, one coordinator; applying one document:');
   process.stdout.write(`${indented(document)}\n`);
-  await using cluster = await Cluster.start({ services: ['nginx', 'mariadb'], document });
-  const owner = await cluster.settled('running');
-  say(`${owner} runs address, MariaDB and nginx`);
+  await using cluster = await Cluster.start({
+    services: ['nginx', 'mariadb'],
+    allow: ['mount=/srv/*'],
+    document: null,
+  });
+  if (withoutDisk === undefined) {
+    const disk = await SharedDisk.create(cluster.lab);
+    await disk.fill(cluster.host('alice'), '/mnt', async () => {
+      await cluster.host('alice').mustExec(['cp', '-a', `${DATABASE}/.`, '/mnt']);
+    });
+  }
+  await cluster.product.apply(document);
+  const owner = await cluster.settled('running', { deadlineMs: 40_000 });
+  say(`${owner} runs it all`);
   const web = await Client.start(cluster.lab.client, { kind: 'http', address: VIP });
   const database = await Client.start(cluster.lab.client, { kind: 'mariadb', address: VIP });
   await web.nextAnswer(10_000);
