@@ -72,7 +72,10 @@ test('only node-agent/system and the guard’s client start processes', () => {
 });
 
 test('the lease keeper, the runner and the decisions have no clock, no I/O and no chance of their own', () => {
-  const pure = [...sources('worker/decide'), 'node-agent/agent/keep.ts', 'node-agent/agent/run.ts'];
+  const pure = [
+    ...sources('worker/decide'),
+    ...['keep', 'keep-state', 'run', 'run-state'].map((name) => `node-agent/agent/${name}.ts`),
+  ];
   const impure = pure.filter((file) =>
     /Date\.now|performance\.|Math\.random|setTimeout|from 'node:|fetch\(/.test(readFileSync(join(root, file), 'utf8')),
   );

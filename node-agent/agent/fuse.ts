@@ -2,9 +2,9 @@
  * The agent's dealings with the guard about one lease each: arm before anything starts, pet while it runs, and close before it is given
  * back. Their order is kept here, whatever the disk and the guard take their time for.
  */
-import { type GuardClient, GuardError } from '../guard/index.ts';
+import { type GuardClient, GuardError, type GuardState } from '../guard/index.ts';
 import { type Addresses, type Cgroups, type Log, processIdentity } from '../system/index.ts';
-import type { KeepEffect } from './keep.ts';
+import type { KeepEffect, KeepState } from './keep.ts';
 
 type Arm = Extract<KeepEffect, { kind: 'arm' }>;
 type Pet = Extract<KeepEffect, { kind: 'pet' }>;
@@ -135,4 +135,19 @@ export class Fuse {
     const { pid, identity } = this.#options.process;
     return identity === undefined || processIdentity(pid) !== identity;
   }
+}
+
+/** What a living guard remembers: leases that still run go on, those that have fired or are about to are to be stopped. */
+export function heldBy(found: GuardState, nowMs: number, stopMs: number): KeepState['held'] {
+  return Object.fromEntries(
+    [...found.groups].map(([group, lease]) => [
+      group,
+      {
+        epoch: lease.epoch,
+        voters: lease.voters,
+        deadlineMs: lease.deadlineMs,
+        phase: lease.state === 'armed' && nowMs < lease.deadlineMs - stopMs ? 'active' : 'lost',
+      } as const,
+    ]),
+  );
 }

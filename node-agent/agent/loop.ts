@@ -6,10 +6,10 @@
  * never queued behind anything.
  */
 import { randomUUID } from 'node:crypto';
-import type { GroupReport, NodeConfig, Release, Reply } from '../../schemas/wire.ts';
+import type { NodeConfig, Release, Reply } from '../../schemas/wire.ts';
 import { GuardClient, GuardError, type GuardState } from '../guard/index.ts';
 import { Addresses, bootMs, Cgroups, FileWriteError, type Log, processIdentity } from '../system/index.ts';
-import { Fuse } from './fuse.ts';
+import { Fuse, heldBy } from './fuse.ts';
 import { Groups, timingBefore } from './groups.ts';
 import { type Identity, saveNodeFile } from './identity.ts';
 import { Journal } from './journal.ts';
@@ -23,6 +23,7 @@ import {
   nextDue,
   reportDue,
 } from './keep.ts';
+import { Reporting } from './reporting.ts';
 import type { RunNews } from './run.ts';
 import { StateFile } from './state-file.ts';
 import { Transport } from './transport.ts';
@@ -53,15 +54,6 @@ const WEAKNESSES: Readonly<Record<string, string>> = {
 /** How long the last words (releases, events) may take before the agent ends. */
 const LAST_WORDS_MS = 1_500;
 
-/** Of group reports in one report: leases must always fit beside them. */
-const MAX_GROUP_REPORT_BYTES = 48 * 1024;
-
-interface Told {
-  readonly groups: readonly GroupReport[] | undefined;
-  readonly refusals: string | undefined;
-  readonly events: readonly string[];
-}
-
 export class AgentLoop {
   readonly #options: LoopOptions;
   readonly #files: StateFile;
@@ -73,9 +65,7 @@ export class AgentLoop {
   readonly #transport: Transport;
   #keep: KeepState;
   #timer: NodeJS.Timeout | undefined;
-  readonly #told = new Map<string, Told>();
-  readonly #ackedGroups = new Map<string, string>();
-  #ackedRefusals: string | undefined;
+  readonly #reporting: Reporting = new Reporting(this.#journal);
   #lastProblem = '';
   #left = false;
   #ending: AgentEnd | undefined;
@@ -314,53 +304,31 @@ export class AgentLoop {
 
   #report(): void {
     const nowMs = bootMs();
-    const changed = this.#groups
-      .all()
-      .filter((group) => this.#keep.held[group.name] !== undefined)
-      .map((group) => group.report())
-      .filter((report) => this.#ackedGroups.get(report.group) !== signature(report))
-      .filter(withinBytes(MAX_GROUP_REPORT_BYTES));
-    const refusals = this.#groups.refusals();
-    const refusalsText = JSON.stringify(refusals);
-    const tellRefusals = this.#ackedRefusals !== refusalsText;
-    const events = this.#journal.next();
-    const attempt = attemptOf(this.#keep, nowMs);
     const id = randomUUID();
+    const running = this.#groups.all().filter((group) => this.#keep.held[group.name] !== undefined);
+    const told = this.#reporting.next(
+      id,
+      running.map((group) => group.report()),
+      this.#groups.refusals(),
+    );
+    const attempt = attemptOf(this.#keep, nowMs);
     const composed = compose(
       this.#keep,
       id,
       this.#options.version,
       {
-        ...(changed.length === 0 ? {} : { groups: changed }),
-        ...(tellRefusals ? { refusals } : {}),
-        ...(events.length === 0 ? {} : { events }),
+        ...told,
         ...(this.#ending === undefined || Object.keys(this.#keep.held).length > 0 ? {} : { retiring: true }),
       },
       nowMs,
     );
     this.#keep = composed.state;
-    this.#told.set(id, {
-      groups: changed,
-      refusals: tellRefusals ? refusalsText : undefined,
-      events: events.map((event) => event.id),
-    });
-    for (const old of this.#told.keys()) if (this.#keep.requests[old] === undefined) this.#told.delete(old);
+    this.#reporting.forgetAllBut(this.#keep.requests);
     this.#transport.send(composed.report, attempt, this.#keep.timing.renewMs * 2);
   }
 
   #onReply(reply: Reply): void {
-    const told = this.#told.get(reply.id);
-    this.#told.delete(reply.id);
-    if (told !== undefined && reply.problem === undefined) {
-      // A coordinator that started anew may have lost what it was told.
-      if (reply.instance !== this.#keep.instance) {
-        this.#ackedGroups.clear();
-        this.#ackedRefusals = undefined;
-      }
-      for (const report of told.groups ?? []) this.#ackedGroups.set(report.group, signature(report));
-      if (told.refusals !== undefined) this.#ackedRefusals = told.refusals;
-      this.#journal.acknowledge(told.events);
-    }
+    if (reply.problem === undefined) this.#reporting.answered(reply.id, reply.instance !== this.#keep.instance);
     this.#decide({ type: 'reply', reply });
     if (this.#journal.pending > 0 && reply.problem === undefined) this.#decide({ type: 'news' });
     if (this.#ending !== undefined) this.#endWhenDown();
@@ -511,48 +479,16 @@ export class AgentLoop {
   #onGroupChange(name: string): void {
     if (this.#keep.held[name] === undefined) return;
     const report = this.#groups.get(name)?.report();
-    if (report === undefined || this.#ackedGroups.get(name) === signature(report)) return;
-    // a resource more or less can wait for the next renewal; a change of the group's own state is told at once
-    if (this.#ackedGroups.get(name)?.startsWith(`${report.epoch} ${report.state} `) === true) return;
-    this.#decide({ type: 'news' });
+    if (report !== undefined && this.#reporting.isUrgent(report)) this.#decide({ type: 'news' });
   }
 
   #reconsider(): void {
     const groups = this.#ending === undefined ? this.#groups.claimable() : new Set<string>();
     this.#decide({ type: 'claimable', groups });
-    if (JSON.stringify(this.#groups.refusals()) !== this.#ackedRefusals) this.#decide({ type: 'news' });
+    if (!this.#reporting.refusalsAreKnown(this.#groups.refusals())) this.#decide({ type: 'news' });
   }
 }
 
 function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-/** Passes values until their JSON has filled the budget; the rest goes with the next report. */
-function withinBytes(budget: number): (value: unknown) => boolean {
-  let left = budget;
-  return (value) => {
-    left -= Buffer.byteLength(JSON.stringify(value));
-    return left >= 0;
-  };
-}
-
-function signature(report: GroupReport): string {
-  const { forMs: _since, epoch, state, ...rest } = report;
-  return `${epoch} ${state} ${JSON.stringify(rest)}`;
-}
-
-/** What a living guard remembers: leases that still run go on, those that have fired or are about to are to be stopped. */
-function heldBy(found: GuardState, nowMs: number, stopMs: number): KeepState['held'] {
-  return Object.fromEntries(
-    [...found.groups].map(([group, lease]) => [
-      group,
-      {
-        epoch: lease.epoch,
-        voters: lease.voters,
-        deadlineMs: lease.deadlineMs,
-        phase: lease.state === 'armed' && nowMs < lease.deadlineMs - stopMs ? 'active' : 'lost',
-      } as const,
-    ]),
-  );
 }

@@ -2,10 +2,10 @@
 import type { Operation, ProblemCode } from '../../schemas/api.ts';
 import type { Config } from '../../schemas/config.ts';
 import { reasonText } from '../../schemas/reasons.ts';
+import { unreported } from './history.ts';
 import { freeAtOnce, holder, timingOf } from './lease.ts';
 import { lostSince, objections, rank } from './placement.ts';
 import { iso, withDurable, withGroup, withLease, withLive, withNode, withoutKeys, withVolatile } from './records.ts';
-import { unreported } from './report.ts';
 import type { ClusterState, CoordinatorEvent, Effect, GroupRecord, NewEvent, Outcome } from './state.ts';
 
 type Action = Exclude<CoordinatorEvent, { type: 'report' } | { type: 'tick' }>;

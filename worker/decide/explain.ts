@@ -1,10 +1,10 @@
 /** What the state means to a person: status, and why. The same decisions as placement itself, only shown. */
 import type { GroupState, NodeState, Status, Why } from '../../schemas/api.ts';
 import { type Candidate, type Decision, reasonText } from '../../schemas/reasons.ts';
+import { unreported } from './history.ts';
 import { holder, timingOf } from './lease.ts';
 import { living, lostSince, rank, releaseOrder, unheardYet } from './placement.ts';
 import { iso } from './records.ts';
-import { unreported } from './report.ts';
 import type { ClusterState, GroupRecord } from './state.ts';
 
 /** The state of a group in the operator's words, with what stands behind it. */

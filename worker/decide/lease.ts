@@ -7,7 +7,7 @@
  */
 import { LEASE_PROFILES, type LeaseTiming, takeoverWaitMs } from '../../schemas/limits.ts';
 import type { Cause, Reason } from '../../schemas/reasons.ts';
-import type { Claim } from '../../schemas/wire.ts';
+import type { Claim, Report } from '../../schemas/wire.ts';
 import type { ClusterState, GroupRecord, Lease, Renewal } from './state.ts';
 
 export function timingOf(state: ClusterState): LeaseTiming {
@@ -108,4 +108,13 @@ export function renewalProblem(
 /** C7: above everything that was ever granted, also by a coordinator whose data was lost. */
 export function nextEpoch(state: ClusterState, group: GroupRecord): number {
   return Math.max(group.lease?.epoch ?? 0, state.durable.highestEpochs[group.name] ?? 0) + 1;
+}
+
+/**
+ * L as the owner counts it at most. A report by an older configuration may have been overtaken by one that counts a longer lease, so
+ * it shortens nothing.
+ */
+export function countedLeaseMs(state: ClusterState, lease: Lease, report: Report): number {
+  if (report.revision === state.durable.revision) return report.leaseMs;
+  return Math.max(lease.leaseMs, report.leaseMs);
 }
