@@ -14,7 +14,7 @@ test('wrangler deploy --dry-run accepts the Worker with both Durable Object clas
   const { code, text } = await new Promise<{ code: number; text: string }>((done) => {
     const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true', CI: 'true' };
     const args = ['deploy', '--dry-run', '--outdir', out];
-    execFile(wrangler, args, { cwd: repoRoot, env, timeout: 120_000 }, (error, stdout, stderr) =>
+    execFile(process.execPath, [wrangler, ...args], { cwd: repoRoot, env, timeout: 120_000 }, (error, stdout, stderr) =>
       done({ code: error === null ? 0 : 1, text: stdout + stderr }),
     );
   });
