@@ -58,14 +58,14 @@ export const JOIN_TOKEN_MAX_TTL_MS = 24 * 3_600_000;
 export const FAILURE_COUNT = 3;
 export const FAILURE_WINDOW_MS = 10 * 60_000;
 /** Wait before restart number n of a resource in place: doubles from the first to the last. */
-export const RESTART_BACKOFF_FIRST_MS = 250;
+export const RESTART_BACKOFF_FIRST_MS = 50;
 export const RESTART_BACKOFF_LAST_MS = 5_000;
 
 /** Address announcements after an acquire (offsets from it), then at the interval for as long as the address is owned. */
 export const ANNOUNCE_AFTER_MS: readonly number[] = [0, 200, 1_000, 2_000, 5_000];
 export const ANNOUNCE_EVERY_MS = 45_000;
 /** How long an address conflict probe listens for an answer. */
-export const CONFLICT_PROBE_MS = 200;
+export const CONFLICT_PROBE_MS = 100;
 
 /** A planned unmount: what uses the file system gets SIGTERM, and SIGKILL so long after it (or after half of the stop's own time-out). */
 export const MOUNT_TERM_MS = 5_000;

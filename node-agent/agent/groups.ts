@@ -48,6 +48,8 @@ export class Groups {
   /** Groups that no configuration names here any more and that are still being stopped. */
   readonly #leaving = new Set<string>();
   #config: NodeConfig | undefined;
+  /** The configuration on disk, to write it only when it changes. */
+  #saved = '';
   /** Not on disk yet: what it leaves out is not verified to be down. */
   #unsaved = false;
   /** From `begin` on a new group is looked at as soon as it is known. */
@@ -81,6 +83,7 @@ export class Groups {
 
   /** The configuration of an earlier life, before anything is begun. */
   async restore(config: NodeConfig): Promise<void> {
+    this.#saved = JSON.stringify(config);
     await this.#configure(config);
   }
 
@@ -144,7 +147,7 @@ export class Groups {
     this.#busy = this.#busy
       .then(() => this.#configure(config))
       .then(() => {
-        if (isNew) this.#unsaved = true;
+        if (isNew) this.#unsaved = JSON.stringify(config) !== this.#saved;
         this.#save();
         this.#around.onReconsider();
       })
@@ -249,10 +252,16 @@ export class Groups {
     if (!this.#unsaved || this.#leaving.size > 0 || this.#config === undefined) return;
     if (this.all().some((group) => group.pending)) return;
     this.#unsaved = false;
-    this.#around.files.saveConfig(this.#config).catch((error: unknown) => {
-      this.#unsaved = true;
-      this.#around.onStateNotWritable(error);
-    });
+    const config = this.#config;
+    this.#around.files.saveConfig(config).then(
+      () => {
+        this.#saved = JSON.stringify(config);
+      },
+      (error: unknown) => {
+        this.#unsaved = true;
+        this.#around.onStateNotWritable(error);
+      },
+    );
   }
 
   async #loadPolicy(): Promise<{ policy?: Policy; problem?: string }> {

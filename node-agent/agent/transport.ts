@@ -120,33 +120,20 @@ export class Transport {
     clearTimeout(this.#reconnect);
     try {
       const url = new URL('socket', this.#base);
-      const nonce = await this.#takeNonce();
-      const headers = signRequest(this.#options.identity.key, {
-        method: 'GET',
-        path: url.pathname,
-        node: this.#options.identity.node,
-        incarnation: this.#options.incarnation,
-        nonce,
-        body: '',
-      });
       let opened: TextWebSocket | undefined;
-      opened = await TextWebSocket.open(
-        url,
-        { headers, timeoutMs: 3_000, maxBytes: MAX_REPLY_BYTES },
-        {
-          onText: (text) => this.#receive(text),
-          onClose: (code, reason) => {
-            if (opened !== undefined && this.#socket === opened) this.#onClose(code, reason);
-          },
+      const handlers = {
+        onText: (text: string) => this.#receive(text),
+        onClose: (code: number, reason: string) => {
+          if (opened !== undefined && this.#socket === opened) this.#onClose(code, reason);
         },
-      );
+      };
+      opened = await this.#upgrade(url, handlers);
       if (this.#closed) opened.close();
       if (!opened.open) throw new Error('it was closed at once');
       this.#socket = opened;
       this.#unheardSinceMs = undefined;
       this.#options.onNudge();
     } catch (error) {
-      if (error instanceof UpgradeRefused) this.#keepNonce(error.headers);
       this.#say(
         'websocket',
         `no WebSocket: ${error instanceof UpgradeRefused ? `${error.message}: ${problemText(error.body)}` : textOf(error)}`,
@@ -156,6 +143,24 @@ export class Transport {
       this.#connecting = false;
     }
     if (this.#socket === undefined) void this.#poll();
+  }
+
+  /** A nonce that a report has overtaken is stale: the fresh one that comes with the refusal is tried at once. */
+  async #upgrade(url: URL, handlers: Parameters<typeof TextWebSocket.open>[2]): Promise<TextWebSocket> {
+    for (let attempt = 0; ; attempt++) {
+      const { key, node } = this.#options.identity;
+      const { incarnation } = this.#options;
+      const nonce = await this.#takeNonce();
+      const headers = signRequest(key, { method: 'GET', path: url.pathname, node, incarnation, nonce, body: '' });
+      try {
+        return await TextWebSocket.open(url, { headers, timeoutMs: 3_000, maxBytes: MAX_REPLY_BYTES }, handlers);
+      } catch (error) {
+        if (error instanceof UpgradeRefused) this.#keepNonce(error.headers);
+        const again =
+          error instanceof UpgradeRefused && error.status === 401 && this.#nonce !== undefined && attempt === 0;
+        if (!again) throw error;
+      }
+    }
   }
 
   #onClose(code: number, reason: string): void {

@@ -203,8 +203,12 @@ export class VipResource implements Resource {
   /** Puts a deleted address back where it was, without asking the neighbours: a valid lease says that it is ours. */
   async repair(signal: AbortSignal): Promise<Outcome> {
     if (signal.aborted) return fail('the repair was called off');
-    if (this.#place === undefined) return this.start(signal);
-    return this.#put(this.#place, signal).catch(failure);
+    const place = this.#place;
+    if (place === undefined) return this.start(signal);
+    const links = await this.#context.addresses.read({ signal });
+    const link = links.find((candidate) => candidate.name === place.interface);
+    if (link?.up !== true) return fail(`the link of ${place.interface} is down`);
+    return this.#put(place, signal).catch(failure);
   }
 
   watch(changed: (what: string) => void): () => void {

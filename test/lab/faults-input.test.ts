@@ -36,9 +36,9 @@ const wrong: readonly Wrong[] = [
   ['an unknown kind of resource', withLine('- vip:', '- vpi:'), 7, /unknown key `vpi`.*did you mean `vip`\?/],
   [
     'a kind that is planned',
-    resource('mount: /dev/drbd0 /srv ext4'),
+    resource('drbd: r0'),
     8,
-    /`mount` are planned; this version knows vip and ocf/,
+    /`drbd`.*planned; this version knows vip, mount, service and ocf/,
   ],
   [
     'a wrong type',

@@ -258,7 +258,7 @@ faultTest(
 );
 
 faultTest(
-  'a monitor that claims what does not run: stopped where no lease is held, and not believed once its stop has succeeded',
+  'a monitor that claims what does not run: without a lease the node may not take the group, and says why, until it is mended',
   {
     ...testAgent('liar'),
   },
@@ -268,9 +268,16 @@ faultTest(
     await cluster.product.apply(withTestAgent('liar', { more: 'interval: 1s' }));
     equal(await cluster.settled('running'), 'alice');
     await cluster.event('resource.stopped-without-lease', { node: 'bob', resource: 'liar' });
-    await cluster.healthy();
+    await cluster.event('node.refuses', { node: 'bob', group: 'web' });
+    match(
+      (await cluster.status()).nodes.bob?.refusals[0]?.reason ?? '',
+      /runs here without a lease and cannot be stopped: .*its monitor says that it still runs/,
+    );
     await cluster.host('alice').powerCut();
-    await cluster.settled('running', { on: 'bob', deadlineMs: 20_000 });
+    await cluster.settled('running', { on: 'carol', deadlineMs: 20_000 });
+    await setFault(bob, 'liar', 'liar', undefined);
+    await cluster.event('node.accepts', { node: 'bob' });
+    await cluster.product.mustCli(['move', 'web', '--to', 'bob', '--wait', '30s']);
     ok((await bob.readFile('/run/resource-agents/liar-liar.state')) === '', 'it was really started there');
   },
 );
