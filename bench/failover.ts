@@ -75,7 +75,7 @@ const scenarios: Record<string, Scenario> = {
     await answersSteadily(client, movedMs, 2_000, owner);
     const outageMs = client.longestGap(movedMs);
     const startsMs = await stack.ownStarts();
-    await stack.afterMove(owner);
+    await stack.tidy();
     return { outageMs, startsMs, overlapMs: await overlapSince(stack, movedMs) };
   },
 
@@ -86,6 +86,7 @@ const scenarios: Record<string, Scenario> = {
     if (killAll(stack.lab.host(owner), 'nginx') === 0) throw new Error(`no nginx runs on ${owner}`);
     await answersSteadily(client, killedMs, 2_000);
     const startsMs = await stack.ownStarts();
+    await stack.tidy();
     return { outageMs: client.longestGap(killedMs), startsMs };
   },
 
@@ -115,6 +116,7 @@ async function pullCable(stack: Stack, client: Client, rhythmMs: number, link: '
   const mendedMs = monotonicMs();
   await stack.lab.host(owner).mend(link);
   await answersSteadily(client, mendedMs, 4_000);
+  await stack.tidy();
   const answered = client.outages({ minMs: 0, sinceMs: cutMs })[0]?.endMs;
   const note =
     answered === undefined || answered > mendedMs ? 'answered again only when the cable was back' : undefined;

@@ -21,7 +21,9 @@ export async function startHoldfast(
     async move(_from, to) {
       await product.mustCli(['move', 'web', '--to', to, '--wait', '30s']);
     },
-    async afterMove() {},
+    async tidy() {
+      await product.mustCli(['group', 'cleanup', 'web']);
+    },
     async coldStart() {
       const coordinator = async () => {
         await lab.arbiter.boot();

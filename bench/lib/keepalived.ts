@@ -54,8 +54,8 @@ export async function startKeepalived(name: string, names: readonly string[], ad
     async move(from) {
       await unit(from)?.stop('SIGTERM');
     },
-    async afterMove(from) {
-      await unit(from)?.start();
+    async tidy() {
+      for (const host of names) await unit(host)?.start();
     },
     async coldStart() {
       await Promise.all([...lab.hosts.values()].map((host) => host.boot()));

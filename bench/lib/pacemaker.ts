@@ -138,8 +138,9 @@ function stackOf(name: string, names: readonly string[], lab: Lab, observer: Obs
     async move(_from: string, to: string) {
       await anyone().mustExec(['crm_resource', '--move', '-r', 'web', '-N', to]);
     },
-    async afterMove() {
+    async tidy() {
       await anyone().mustExec(['crm_resource', '--clear', '-r', 'web']);
+      await anyone().mustExec(['crm_resource', '--cleanup']);
     },
     async coldStart() {
       await Promise.all([...lab.hosts.values()].map((host) => host.boot()));

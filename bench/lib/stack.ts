@@ -16,8 +16,8 @@ export interface Stack {
   healthy(): Promise<void>;
   /** A planned move of everything away from this node. Resolves when it was asked for, or done. */
   move(from: string, to: string): Promise<void>;
-  /** Undoes what `move` leaves behind. */
-  afterMove(from: string): Promise<void>;
+  /** What an operator does after an incident: lifts the constraint of a move, forgets failures, starts what was stopped by hand. */
+  tidy(): Promise<void>;
   /** Switches everything on, as after a power failure of the whole room. All hosts are off. */
   coldStart(): Promise<void>;
   /** Own durations of the resources of the group's last start, ms, where the stack tells them. */
