@@ -15,6 +15,9 @@ export interface Server {
   close(): Promise<void>;
 }
 
+/** Whatever happens to this process, the server ends with it. */
+const withUs = ['--pdeathsig', 'KILL'];
+
 async function workingDirectory(): Promise<string> {
   const parent = join(repoRoot, '.cache/bench');
   await mkdir(parent, { recursive: true });
@@ -61,7 +64,9 @@ async function serverOf(
 export async function serveCoordinator(): Promise<Server> {
   const dir = await workingDirectory();
   const serve = ['serve', '--listen', '127.0.0.1:0', '--data', join(dir, 'data')];
-  const child = spawn(join(repoRoot, 'dist/holdfast'), serve, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn('setpriv', [...withUs, join(repoRoot, 'dist/holdfast'), ...serve], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const server = await serverOf(child, child.stdout, /ready on http:\/\/[^:]+:(\d+)/, dir);
   const token = (await readFile(join(dir, 'data/admin.token'), 'utf8')).trim();
   return { ...server, token };
@@ -92,7 +97,7 @@ export async function serveBare(): Promise<Server> {
     `--directory-path=objects=${join(dir, 'objects')}`,
     '--control-fd=3',
   ];
-  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...workerd], {
+  const child = spawn('setpriv', [...withUs, ...workerd], {
     stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
   });
   const control = child.stdio[3];
