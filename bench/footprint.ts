@@ -202,11 +202,12 @@ async function main(): Promise<void> {
   });
   const details = Object.entries(figures).flatMap(([name, nodes]) =>
     nodes.flatMap(({ node, processes }) =>
-      processes.map(({ name: comm, pssMiB, rssMiB, privateMiB }) => [
+      processes.map(({ name: comm, pssMiB, fileMiB, rssMiB, privateMiB }) => [
         name,
         node,
         comm,
         figure(pssMiB),
+        figure(fileMiB),
         figure(rssMiB),
         figure(privateMiB),
       ]),
@@ -217,7 +218,7 @@ async function main(): Promise<void> {
     [
       main,
       table(['ours ÷ theirs', 'PSS', 'CPU'], compared),
-      table(['', 'node', 'process', 'PSS, MiB', 'RSS, MiB', 'private, MiB'], details),
+      table(['', 'node', 'process', 'PSS, MiB', 'of it files', 'RSS, MiB', 'private, MiB'], details),
     ],
     { windows, figures },
   );

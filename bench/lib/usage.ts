@@ -10,6 +10,8 @@ export interface ProcessMemory {
   readonly pssMiB: number;
   readonly rssMiB: number;
   readonly privateMiB: number;
+  /** Of the PSS, pages of files: the kernel may drop and read them again. */
+  readonly fileMiB: number;
 }
 
 /** PSS, RSS and private memory of each process of a host for which `count` says yes. Throws if one of them cannot be read. */
@@ -22,11 +24,13 @@ export async function memoryOf(host: Host, count: (name: string) => boolean): Pr
     const mebibytes = (key: string) =>
       Number(new RegExp(`^${key}: +(\\d+) kB`, 'm').exec(text)?.[1] ?? Number.NaN) / 1_024;
     found.push({
-      name,
+      // Node names its main thread, and with it the process, so.
+      name: name === 'MainThread' ? 'holdfast agent' : name,
       pid,
       pssMiB: mebibytes('Pss'),
       rssMiB: mebibytes('Rss'),
       privateMiB: mebibytes('Private_Clean') + mebibytes('Private_Dirty'),
+      fileMiB: mebibytes('Pss_File'),
     });
   }
   return found.sort((a, b) => b.pssMiB - a.pssMiB);
