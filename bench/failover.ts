@@ -199,7 +199,11 @@ async function main(): Promise<void> {
     if (!wanted(options, key) && options.only?.some((part) => part in contenders)) continue;
     await measure(key, options, results);
   }
-  await record(about, [overview(results), ratios(results), beyond(results, own)], { results, own });
+  await record(
+    about,
+    [overview(results), ratios(results), beyond(results, own)].filter((text) => text !== ''),
+    { results, own },
+  );
 }
 
 async function ownTimesAlone(options: BenchOptions): Promise<OwnTimes> {

@@ -70,7 +70,7 @@ export function overview(results: Results): string {
   return table(['median (min – max)', ...names.map((name) => titles[name])], rows);
 }
 
-/** Ours over theirs, by the medians of this run. */
+/** Ours over theirs, by the medians of this run; empty without both. */
 export function ratios(results: Results): string {
   const isOurs = (name: ContenderName) => name.startsWith('holdfast');
   const peers = present(results).filter((name) => !isOurs(name));
@@ -87,6 +87,7 @@ export function ratios(results: Results): string {
         return [titles[ours], scenarios[scenario], ...cells];
       }),
     );
+  if (peers.length === 0 || rows.length === 0) return '';
   return table(['ours ÷ theirs', '', ...peers.map((name) => titles[name])], rows);
 }
 
