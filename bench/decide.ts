@@ -105,6 +105,8 @@ function stateOf(size: Size, situation: Situation): ClusterState {
     revision: 1,
     epochsKnown: true,
     rival: null,
+    ended: null,
+    sentMs: 0,
   });
   const groups = Array.from({ length: size.groups }, (_, group) => groupRecord(group, size, situation));
   const renewals = groups.flatMap(({ name, lease }) =>
