@@ -11,6 +11,10 @@ async function ownerIsCutOff(
   cluster: Cluster,
   cut: (alice: Host) => Promise<void>,
   mend: (alice: Host) => Promise<void>,
+  why: { readonly kind: 'agent.lease-lost' | 'resource.failed'; readonly detail: RegExp } = {
+    kind: 'agent.lease-lost',
+    detail: /no renewal was answered/,
+  },
 ): Promise<string> {
   const alice = await runningOnAlice(cluster);
   const cutMs = monotonicMs();
@@ -23,8 +27,8 @@ async function ownerIsCutOff(
   await cluster.event('group.lease-expired', { node: 'alice', group: 'web' });
   equal(cluster.product.agent(alice).exits.length, 0, 'the agent stopped everything itself; its guard had not to act');
   await mend(alice);
-  const lost = await cluster.event('agent.lease-lost', { node: 'alice', group: 'web' });
-  match(lost.detail, /no renewal was answered/);
+  const lost = await cluster.event(why.kind, { node: 'alice', group: 'web' });
+  match(lost.detail, why.detail);
   await cluster.event('agent.coordinator-reachable', { node: 'alice' });
   await backAndReady(cluster, 'alice');
   await cluster.healthy();
@@ -54,7 +58,7 @@ for (const [words, direction] of cuts) {
 }
 
 faultTest(
-  'the owner loses coordinator and LAN: as with the coordinator alone, and its neighbours find the next owner',
+  'the owner loses coordinator and LAN: it gives up as soon as it sees the dead link, and its neighbours find the next owner',
   {},
   async (cluster, t) => {
     const web = await Client.start(cluster.lab.client, { kind: 'http', address: VIP });
@@ -62,6 +66,7 @@ faultTest(
       cluster,
       (alice) => alice.cut(),
       (alice) => alice.mend(),
+      { kind: 'resource.failed', detail: /no interface that is up|link of eth0 is down/ },
     );
     await until(() => web.lastAnswer?.text === 'bob', { deadlineMs: 10_000, what: 'the web server on bob' });
     t.diagnostic(`${told}; web outage ${Math.round(web.longestGap())} ms`);
