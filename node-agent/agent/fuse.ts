@@ -16,7 +16,7 @@ export type Closing =
   | { readonly is: 'unsure'; readonly why: string };
 
 export interface FuseOptions {
-  readonly guard: GuardClient;
+  readonly guard: Pick<GuardClient, 'arm' | 'pet' | 'hold' | 'disarm' | 'state'>;
   /** Identity of the guard's process, to tell a dead one from one that does not answer. */
   readonly process: { readonly pid: number; readonly identity: string | undefined };
   readonly cgroups: Cgroups | undefined;
