@@ -106,8 +106,8 @@ export const reportSchema = z.object({
   /** How much of the quarantine of a new incarnation (P3) remains; 0 = may activate. */
   quarantineMs: durationMs,
   /**
-   * L: what this agent will count from the sending of this report. By the time it says so its deadlines are no later than that,
-   * so the coordinator may wait for the T_C of this L and no longer.
+   * How long from the sending of this report the agent relies on any lease it holds: L, or longer while a deadline that was set by a
+   * longer L still runs. So the coordinator may wait for the T_C of this and no longer.
    */
   leaseMs: durationMs,
   /** Leases held: each is renewed by this report. */

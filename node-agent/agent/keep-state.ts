@@ -68,7 +68,7 @@ export type KeepEvent =
   /** Newer renewals of other owners, told unasked. */
   | { readonly type: 'renewals'; readonly renewals: Renewals['renewals'] }
   | { readonly type: 'claimable'; readonly groups: ReadonlySet<string> }
-  /** Everything of the group is down. `failure`: the runner gave it up. */
+  /** Everything of the group is down, and the guard has forgotten its lease. `failure`: the runner gave it up. */
   | { readonly type: 'stopped'; readonly group: string; readonly failure?: Release['failure'] }
   /** The stop ladder ended without success. */
   | { readonly type: 'stuck'; readonly group: string }
@@ -97,7 +97,6 @@ export type KeepEffect =
       readonly deadlineMs: number;
       readonly fireMs: number;
     }
-  | { readonly kind: 'disarm'; readonly group: string; readonly epoch: number }
   | { readonly kind: 'run'; readonly group: string; readonly epoch: number }
   | { readonly kind: 'stop'; readonly group: string; readonly how: 'graceful' | 'forced'; readonly why: string }
   | { readonly kind: 'lost'; readonly group: string; readonly epoch: number; readonly why: string }

@@ -7,7 +7,7 @@
  *
  * Losing is terminal: a lease that was not extended in time is stopped by force and given back; it comes back only as a new epoch.
  *
- * Room for promises (O2, P1, P4): `Held.voters` is kept and written to the guard; deadlines come from `extend` alone.
+ * Room for promises (O2, P1, P4): `Held.voters` is kept and written to the guard; deadlines come from `deadlineFrom` alone.
  */
 import {
   activationReserveMs,
@@ -423,7 +423,7 @@ function onStopped(state: KeepState, group: string, failure: Release['failure'],
       releases: clean ? { ...state.releases, [group]: release } : state.releases,
       nextReportMs: nowMs,
     },
-    effects: [{ kind: 'disarm', group, epoch: held.epoch }],
+    effects: [],
   };
 }
 

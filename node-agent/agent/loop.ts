@@ -352,9 +352,6 @@ export class AgentLoop {
         case 'pet':
           this.#pet(effect);
           break;
-        case 'disarm':
-          // the fuse was closed before the lease keeper heard that the group is down
-          break;
         case 'stop':
           this.#groups.get(effect.group)?.down(effect.how);
           break;

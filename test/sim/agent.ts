@@ -162,7 +162,10 @@ export class Agent {
       if (this.#keep.held[group]?.epoch !== held.epoch) return;
       if (this.#armed.get(group) === 'pending') this.onDown(group, failure);
       else if (this.guard.alive && !this.guard.disarm(group, held.epoch)) this.#decide({ type: 'stuck', group });
-      else this.#decide({ type: 'stopped', group, ...(failure === undefined ? {} : { failure }) });
+      else {
+        this.#armed.delete(group);
+        this.#decide({ type: 'stopped', group, ...(failure === undefined ? {} : { failure }) });
+      }
       this.#reconsider();
       this.#endWhenDown();
     });
@@ -253,10 +256,6 @@ export class Agent {
           break;
         case 'pet':
           this.#pet(effect);
-          break;
-        case 'disarm':
-          // done before the keeper was told that the group is down
-          this.#armed.delete(effect.group);
           break;
         case 'stop':
           this.#runners.get(effect.group)?.down(effect.how);
