@@ -7,7 +7,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Config } from '../schemas/config.ts';
+import { type Config, DEFAULT_POLICY, NO_RULES } from '../schemas/config.ts';
 import { LEASE_PROFILES } from '../schemas/limits.ts';
 import { type Host, Lab, labUnavailable, monotonicMs } from '../test/lab/index.ts';
 import { type ClusterState, decide, emptyState, statusOf } from '../worker/decide/index.ts';
@@ -46,10 +46,22 @@ function configOf({ nodes, groups }: Size): Config {
   const names = Array.from({ length: nodes }, (_, index) => nodeName(index));
   const entries = Array.from({ length: groups }, (_, group) => {
     const name = groupName(group);
-    const vip = { type: 'vip' as const, id: `vip-${name}`, address: `${address(group)}/24`, times: {} };
-    return [name, { name, on: preference(group, nodes), resources: [vip] }] as const;
+    const vip = {
+      type: 'vip' as const,
+      id: `vip-${name}`,
+      address: `${address(group)}/24`,
+      times: {},
+      policy: DEFAULT_POLICY,
+    };
+    return [name, { name, on: preference(group, nodes), resources: [vip], ...NO_RULES }] as const;
   });
-  return { cluster: 'bench', nodes: names, timing: LEASE_PROFILES.default, groups: Object.fromEntries(entries) };
+  return {
+    cluster: 'bench',
+    nodes: names,
+    labels: {},
+    timing: LEASE_PROFILES.default,
+    groups: Object.fromEntries(entries),
+  };
 }
 
 function nodeRecord(name: string): NodeRecord {
@@ -58,8 +70,10 @@ function nodeRecord(name: string): NodeRecord {
     publicKey: '',
     joinedAt: now - 86_400_000,
     mode: 'ready',
+    maintenance: null,
     removed: false,
     declaredDead: null,
+    endpoint: null,
     refusals: [],
     agentVersion: 'bench',
     lost: false,
@@ -77,7 +91,11 @@ function groupRecord(group: number, { nodes }: Size, situation: Situation): Grou
           owner,
           incarnation: `i-${owner}`,
           epoch: 1,
-          voters: preference(group, nodes),
+          voters: { version: 1, names: preference(group, nodes) },
+          pendingVoters: null,
+          eligibleBase: null,
+          barred: {},
+          followsRelease: null,
           grantedAt: now - 60_000,
           leaseMs: LEASE_PROFILES.default.leaseMs,
           confirmedAt: now - 59_000,
@@ -88,6 +106,9 @@ function groupRecord(group: number, { nodes }: Size, situation: Situation): Grou
       : null,
     target: null,
     failures: {},
+    pause: null,
+    halt: null,
+    cleanups: 0,
     run: held ? { epoch: 1, state: 'running', reason: undefined, resources: [] } : null,
     shown: held ? 'running' : 'waiting',
     since: now - 60_000,
@@ -102,15 +123,19 @@ function stateOf(size: Size, situation: Situation): ClusterState {
     incarnation: `i-${node}`,
     lastSeenAt: now - silentMs(node),
     readyAt: 0,
+    leaving: false,
     revision: 1,
     epochsKnown: true,
+    promised: [],
     rival: null,
     ended: null,
     sentMs: 0,
   });
   const groups = Array.from({ length: size.groups }, (_, group) => groupRecord(group, size, situation));
   const renewals = groups.flatMap(({ name, lease }) =>
-    lease === null ? [] : [[name, { id: `r-${name}`, at: now - silentMs(lease.owner) }] as const],
+    lease === null
+      ? []
+      : [[name, { id: `r-${name}`, at: now - silentMs(lease.owner), backed: true, votersAt: 0 }] as const],
   );
   return {
     durable: {

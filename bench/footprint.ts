@@ -51,33 +51,36 @@ const counted = {
   pacemaker: (name: string) => name === 'corosync' || name.startsWith('pacemaker'),
 };
 
-/** Where each keeps what the resources' agents use, below the host's control group. */
-const monitorGroup = {
-  holdfast: 'system.slice/holdfast-agent.service/holdfast-groups',
-  pacemaker: undefined,
+type Kind = 'holdfast' | 'holdfast-unit' | 'pacemaker';
+
+/**
+ * Where each keeps what it uses, below the host's control group, and of it what the resources' agents use. With a systemd unit only the
+ * agent and its guard are counted, not systemd, which serves the whole machine.
+ */
+const controlGroups: Record<Kind, { readonly all: string; readonly monitors?: string }> = {
+  holdfast: { all: '', monitors: 'system.slice/holdfast.service/holdfast-groups' },
+  'holdfast-unit': { all: 'system.slice/holdfast.service' },
+  pacemaker: { all: '' },
 };
 
-async function watch(
-  hosts: readonly Host[],
-  owner: string,
-  kind: 'holdfast' | 'pacemaker',
-  { count, ms }: Windows,
-): Promise<NodeUse[]> {
+async function watch(hosts: readonly Host[], owner: string, kind: Kind, { count, ms }: Windows): Promise<NodeUse[]> {
   const found = hosts.map(() => ({ pss: [] as number[], cpu: [] as number[], monitors: [] as number[] }));
   let last: ProcessMemory[][] = [];
-  const group = monitorGroup[kind];
+  const groups = controlGroups[kind];
+  const { monitors } = groups;
+  const processes = kind === 'pacemaker' ? counted.pacemaker : counted.holdfast;
   const read = () =>
     Promise.all(
       hosts.map(async (host) => ({
-        all: await cpuMs(host.cgroup),
-        monitors: group === undefined ? 0 : await cpuMs(join(host.cgroup, group)),
+        all: await cpuMs(join(host.cgroup, groups.all)),
+        monitors: monitors === undefined ? 0 : await cpuMs(join(host.cgroup, monitors)),
       })),
     );
   for (let window = 0; window < count; window++) {
     const [begun, before] = [performance.now(), await read()];
     await pause(ms);
     const [after, minutes] = [await read(), (performance.now() - begun) / 60_000];
-    last = await Promise.all(hosts.map((host) => memoryOf(host, counted[kind])));
+    last = await Promise.all(hosts.map((host) => memoryOf(host, processes)));
     for (const [index, one] of found.entries()) {
       const used = (what: 'all' | 'monitors') =>
         ((after[index]?.[what] ?? 0) - (before[index]?.[what] ?? 0)) / 1_000 / minutes;
@@ -102,9 +105,10 @@ async function watch(
   });
 }
 
-async function holdfast(windows: Windows): Promise<NodeUse[]> {
-  progress('Holdfast: starting');
-  await using lab = await Lab.create({ hosts: names });
+async function holdfast(kind: 'holdfast' | 'holdfast-unit', windows: Windows): Promise<NodeUse[]> {
+  progress(`${kind}: starting`);
+  const unit = kind === 'holdfast-unit';
+  await using lab = await Lab.create({ hosts: names, ...(unit ? { init: 'systemd' } : {}) });
   const product = await Product.create(lab);
   await product.startCoordinator();
   await product.createCluster();
@@ -114,16 +118,16 @@ async function holdfast(windows: Windows): Promise<NodeUse[]> {
     await installNginx(host);
     for (const part of ['holdfast', 'holdfast-guard'])
       await copyToHost(host, join(repoRoot, 'dist', part), `${ownDir}/${part}`);
-    await product.enrol(host, { allow: ['vip=192.0.2.0/24', ...params] });
+    await product.enrol(host, { allow: ['vip=192.0.2.0/24', ...(unit ? ['service=nginx.service'] : params)] });
     const agent = [`${ownDir}/holdfast`, 'agent', '--state-dir', '/var/lib/holdfast'];
-    await host.unit('holdfast-agent', agent, { enabled: true }).start();
+    await host.unit('holdfast', agent, { enabled: true }).start();
   }
-  await product.apply(documentOf(names, [resources.vip, resources.nginx]));
+  await product.apply(documentOf(names, [resources.vip, unit ? '      - service: nginx' : resources.nginx]));
   const owner = await running(product);
   await ownCopies(lab, hosts);
   await running(product);
   await pause(windows.settleMs);
-  return await watch(hosts, owner, 'holdfast', windows);
+  return await watch(hosts, owner, kind, windows);
 }
 
 async function running(product: Product): Promise<string> {
@@ -176,11 +180,12 @@ async function main(): Promise<void> {
     : { count: options.runs, ms: 40_000, settleMs: 30_000 };
   const about = await circumstances();
   const figures: Record<string, NodeUse[]> = {};
-  if (wanted(options, 'holdfast')) figures.Holdfast = await holdfast(windows);
+  if (wanted(options, 'holdfast')) figures.Holdfast = await holdfast('holdfast', windows);
+  if (wanted(options, 'holdfast-unit')) figures['Holdfast, systemd unit'] = await holdfast('holdfast-unit', windows);
   if (wanted(options, 'pacemaker')) figures['Corosync + Pacemaker'] = await pacemaker(windows);
   const rows = Object.entries(figures).flatMap(([name, nodes]) =>
     nodes.map(({ node, role, pssMiB, cpu, cpuOfMonitors }) => {
-      const monitors = name === 'Holdfast' ? spread(cpuOfMonitors) : 'included';
+      const monitors = name === 'Holdfast' ? spread(cpuOfMonitors) : name.startsWith('Holdfast') ? 'none' : 'included';
       return [name, `${node}, ${role}`, spread(pssMiB), spread(cpu), monitors, String(pssMiB.n)];
     }),
   );

@@ -3,10 +3,10 @@
  * does only the group commit; and what authentication and the schema check of a report cost against an echo. Closed loop: every socket
  * sends its next message when the last one was answered.
  */
-import type { Reply } from '../schemas/wire.ts';
 import { BenchNode } from './lib/agent.ts';
 import { benchOptions, wanted } from './lib/options.ts';
 import { circumstances, progress, record } from './lib/record.ts';
+import { isNoReply, isRenewal, renewers } from './lib/renewers.ts';
 import { idPlaceholder, LoadSocket } from './lib/socket.ts';
 import { pause } from './lib/stack.ts';
 import { figure, percentile, type Summary, spread, summarize, table } from './lib/summary.ts';
@@ -64,65 +64,6 @@ async function drive(load: Load, ms: number): Promise<Measurement> {
   return { perSecond: count / seconds, medianMs: percentile(sorted, 0.5), p99Ms: percentile(sorted, 0.99) };
 }
 
-const isRenewal = (text: Buffer) => text.includes('"verdict":"renewed"');
-const isNoReply = (text: Buffer) => !text.subarray(0, 16).includes('"reply"');
-
-async function administer(server: Server, method: string, path: string, body?: unknown, type = 'application/json') {
-  const headers: Record<string, string> = { authorization: `Bearer ${server.token}` };
-  if (method === 'PUT') headers['if-match'] = (await read(server, path)).etag;
-  const sent = body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) };
-  if (body !== undefined) headers['content-type'] = type;
-  const response = await fetch(server.origin + path, { method, headers, ...sent });
-  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
-  return JSON.parse((await response.text()) || 'null');
-}
-
-async function read(server: Server, path: string): Promise<{ etag: string }> {
-  const response = await fetch(server.origin + path, { headers: { authorization: `Bearer ${server.token}` } });
-  await response.text();
-  return { etag: response.headers.get('etag') ?? '' };
-}
-
-/** Joined nodes of one cluster, each with a socket and the lease of a group of its own, ready to renew. */
-async function renewers(server: Server, cluster: string, count: number): Promise<LoadSocket[]> {
-  const base = `/v1/clusters/${cluster}`;
-  const nodes = Array.from({ length: count }, (_, index) => new BenchNode(`n${index + 1}`));
-  await administer(server, 'POST', '/v1/clusters', { name: cluster });
-  for (const node of nodes) {
-    const { token } = await administer(server, 'POST', `${base}/nodes/${node.name}/token`);
-    await administer(server, 'POST', `${base}/agent/enrol`, node.enrolment(cluster, token));
-  }
-  const groups = nodes.map(
-    ({ name }, index) => `  g-${name}:\n    on: [${name}]\n    resources:\n      - vip: 192.0.2.${index + 1}/24\n`,
-  );
-  const document = `cluster: ${cluster}\nnodes: [${nodes.map(({ name }) => name).join(', ')}]\ngroups:\n${groups.join('')}`;
-  await administer(server, 'PUT', `${base}/config`, document, 'application/yaml');
-  return await Promise.all(nodes.map((node) => leaseHolder(server, cluster, node)));
-}
-
-async function leaseHolder(server: Server, cluster: string, node: BenchNode): Promise<LoadSocket> {
-  const path = `/v1/clusters/${cluster}/agent/socket`;
-  const { nonce } = await administer(server, 'POST', `/v1/clusters/${cluster}/agent/nonce`, { node: node.name });
-  const socket = await LoadSocket.open(server.origin + path, node.upgrade(path, nonce));
-  const ask = async (change: Omit<Parameters<BenchNode['report']>[0], 'id'>): Promise<Reply> => {
-    socket.prepare(JSON.stringify(node.report({ ...change, id: idPlaceholder })));
-    return await new Promise((resolve) => {
-      socket.onText((text) => {
-        if (!isNoReply(text)) resolve(JSON.parse(text.toString()));
-      });
-      socket.send();
-    });
-  };
-  const group = `g-${node.name}`;
-  const first = await ask({ epochs: {} });
-  const known = { revision: first.config?.revision ?? 0, history: first.history };
-  const claimed = await ask({ ...known, claims: [{ group, renewal: null, seenForMs: 0 }] });
-  const epoch = claimed.grants.find((grant) => grant.group === group)?.epoch;
-  if (epoch === undefined) throw new Error(`${node.name} was granted nothing: ${JSON.stringify(claimed)}`);
-  socket.prepare(JSON.stringify(node.report({ ...known, leases: [{ group, epoch }], id: idPlaceholder })));
-  return socket;
-}
-
 /** A message of the size and shape of a renewal. */
 function sample(node: BenchNode): string {
   const leases = [{ group: `g-${node.name}`, epoch: 1 }];
@@ -145,8 +86,9 @@ async function checkedSockets(server: Server, count: number): Promise<LoadSocket
     const node = new BenchNode(`n${index + 1}`);
     const path = '/checked/one';
     const enrolled = await fetch(`${server.origin}${path}?node=${node.name}&key=${node.publicKey}`, { method: 'POST' });
-    const { nonce } = (await enrolled.json()) as { nonce: string };
-    const socket = await LoadSocket.open(server.origin + path, node.upgrade(path, nonce));
+    const { nonce, clusterKey } = (await enrolled.json()) as { nonce: string; clusterKey: string };
+    const session = node.upgrade('bench', clusterKey, path, nonce);
+    const socket = await LoadSocket.open(server.origin + path, session);
     socket.prepare(sample(node));
     sockets.push(socket);
   }

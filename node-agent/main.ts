@@ -17,7 +17,10 @@ async function main(args: readonly string[]): Promise<number> {
     if (options !== undefined) return await startAgent(options);
   }
   const [{ run }, { processIo }] = await Promise.all([import('./cli/program.ts'), import('./cli/io.ts')]);
-  return await run(args, processIo());
+  const code = await run(args, processIo());
+  // a shell waits for the end of this process: a name server that does not answer must not keep it
+  if (first === 'complete') process.exit(code);
+  return code;
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -29,13 +32,16 @@ main(process.argv.slice(2)).then(
   (code) => {
     process.exitCode = code;
   },
-  (error: unknown) => {
+  async (error: unknown) => {
+    const { journalReads } = await import('./system/index.ts');
+    // the journal takes a priority at the beginning of each line
+    const say = (text: string) => process.stderr.write(`${journalReads() ? text.replaceAll(/^/gm, '<3>') : text}\n`);
     if (error instanceof CliError) {
-      process.stderr.write(`${errorText(error)}\n`);
+      say(errorText(error));
       process.exitCode = error.exit;
     } else {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      process.stderr.write(`Error: this is a mistake in Holdfast itself, please report it.\n${text}\n`);
+      say(`Error: this is a mistake in Holdfast itself, please report it.\n${text}`);
       process.exitCode = 70;
     }
   },

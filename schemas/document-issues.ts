@@ -4,23 +4,11 @@
  */
 import * as z from 'zod';
 import type { ProblemError } from './api.ts';
-import { documentSchema, PLANNED_RESOURCE_KINDS, RESOURCE_KINDS } from './config.ts';
+import { documentSchema } from './config.ts';
 import { type Path, pathText, type Source } from './document-source.ts';
 import { nearest } from './names.ts';
 
 type Issue = z.core.$ZodIssue;
-
-/** Words that later versions of the document will know, so that using one gives an honest answer. */
-const PLANNED_WORDS: readonly string[] = [
-  'prefer',
-  'with',
-  'apart',
-  'after',
-  'failback',
-  'failover',
-  'fence',
-  'critical',
-];
 
 /** Every issue as problems of the document, the issues of a union being those of the branch that the writer meant. */
 export function problemsOf(issues: readonly Issue[], source: Source, base: Path = []): ProblemError[] {
@@ -46,20 +34,29 @@ function problemsOfIssue(issue: Issue, path: Path, source: Source): ProblemError
       ];
     }
     case 'invalid_union': {
+      if (value === undefined) return [missing(path, source)];
+      const forms = formsOf(issue.errors, path);
+      if (value === null) return here(`\`${String(path.at(-1))}\` is empty; it must be ${forms}`);
       const branch = meantBranch(issue.errors, value);
       if (branch !== undefined) return problemsOf(branch, source, path);
-      const forms = issue.errors.map(([first]) => (first === undefined ? 'another form' : formOf(first, path)));
-      return here(`must be ${listed([...new Set(forms)], 'or')}, not ${described(value)}`);
+      const list = issue.errors.some(([first]) => first?.code === 'invalid_type' && first.expected === 'array');
+      const fix = list && typeof value === 'string' ? `[${value}]` : undefined;
+      return here(`must be ${forms}, not ${described(value)}`, fix);
     }
     case 'invalid_type':
       if (value === undefined) return [missing(path, source)];
       return wrongType(issue.expected, path, value, source);
     case 'invalid_value': {
       const words = issue.values.map(String);
-      return here(`must be one of ${listed(words, 'or')}, not ${described(value)}`, nearest(String(value), words));
+      const choice = words.length === 1 ? words[0] : `one of ${listed(words, 'or')}`;
+      return here(`must be ${choice}, not ${described(value)}`, nearest(String(value), words));
     }
     case 'too_big':
       if (typeof value === 'string') return here(`“${shortened(value)}”: at most ${issue.maximum} characters`);
+      if (typeof value === 'number') return here(`must be at most ${issue.maximum}, not ${value}`);
+      return here(issue.message);
+    case 'too_small':
+      if (typeof value === 'number') return here(`must be at least ${issue.minimum}, not ${value}`);
       return here(issue.message);
     default:
       return here(
@@ -91,14 +88,12 @@ function unknownKey(path: Path, around: Path, source: Source): ProblemError {
   const known = knownKeys(around);
   const where = around.length === 0 ? 'the document' : pathText(around);
   const position = source.keyAt(path);
-  if ((PLANNED_RESOURCE_KINDS as readonly string[]).includes(key) && known.includes('vip'))
+  if (known.includes('resources') && knownKeys([...around, 'resources', 0]).includes(key))
     return problem(
       path,
       position,
-      `resources of the kind \`${key}\` are planned; this version knows ${listed(RESOURCE_KINDS, 'and')} only`,
+      `\`${key}\` belongs to a resource: beside its \`vip\`, \`drbd\`, \`mount\`, \`service\` or \`ocf\``,
     );
-  if (PLANNED_WORDS.includes(key) && (known.includes('resources') || known.includes('vip')))
-    return problem(path, position, `\`${key}\` is planned; this version knows ${listed(known, 'and')} here`);
   const home = known.find((word) => knownKeys([...around, word]).includes(key));
   if (home !== undefined) return problem(path, position, `\`${key}\` belongs inside \`${home}\``);
   const used = Object.keys((valueAt(source.value, around) ?? {}) as object);
@@ -118,8 +113,10 @@ function wrongType(expected: string, path: Path, value: unknown, source: Source)
         `\`${String(path.at(-1) ?? 'the document')}\` is empty; it must be ${typeWord(expected, path)}`,
       ),
     ];
-  if (expected === 'string' && typeof value === 'number' && isDuration(path))
-    return [problem(path, position, `must be ${DURATION_PATTERN_HINT}, not the number ${value}`, `${value}s`)];
+  if (expected === 'string' && isDuration(path)) {
+    const fix = typeof value === 'number' && value > 0 ? `${value}s` : undefined;
+    return [problem(path, position, `must be ${DURATION_PATTERN_HINT}, not ${described(value)}`, fix)];
+  }
   if (expected === 'string' && (typeof value === 'number' || typeof value === 'boolean')) {
     const written = source.writtenAt(path) ?? String(value);
     return [
@@ -131,8 +128,25 @@ function wrongType(expected: string, path: Path, value: unknown, source: Source)
       ),
     ];
   }
-  const listFix = expected === 'array' && typeof value === 'string' ? `[${value}]` : undefined;
+  if (expected === 'string' && path.length === 2 && path[0] === 'nodes' && typeof value === 'object')
+    return [
+      problem(
+        path,
+        position,
+        'in a list a node is a bare name; to give nodes labels, write `nodes` without dashes: `alice: { labels: [disk=ssd] }`',
+      ),
+    ];
+  const listFix = expected === 'array' ? asList(value) : undefined;
   return [problem(path, position, `must be ${typeWord(expected, path)}, not ${described(value)}`, listFix)];
+}
+
+/** What was written without the brackets of a list, or as a mapping where labels are a list. */
+function asList(value: unknown): string | undefined {
+  if (typeof value === 'string') return `[${value}]`;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const pairs = Object.entries(value);
+  const plain = pairs.length > 0 && pairs.every(([, inner]) => typeof inner === 'string');
+  return plain ? `[${pairs.map(([key, inner]) => `${key}=${inner}`).join(', ')}]` : undefined;
 }
 
 /** The branch of a union that fits the type of what was written; undefined if none does. */
@@ -144,6 +158,11 @@ function meantBranch(branches: readonly (readonly Issue[])[], value: unknown): r
       return issue.code !== 'invalid_value' || typeof value === 'string';
     }),
   );
+}
+
+function formsOf(branches: readonly (readonly Issue[])[], path: Path): string {
+  const forms = branches.map(([first]) => (first === undefined ? 'another form' : formOf(first, path)));
+  return listed([...new Set(forms)], 'or');
 }
 
 function formOf(issue: Issue, path: Path): string {
@@ -165,6 +184,8 @@ function typeWord(expected: string, path: Path): string {
       return 'a mapping';
     case 'number':
       return 'a number';
+    case 'int':
+      return 'a whole number';
     case 'boolean':
       return 'true or false';
     default:
@@ -211,11 +232,19 @@ function schemaAt(path: Path): z.core.$ZodType | undefined {
   let schema: z.core.$ZodType | undefined = documentSchema;
   for (const step of path) {
     const bare = unwrapped(schema);
-    if (bare instanceof z.ZodArray) schema = bare.element;
-    else if (bare instanceof z.ZodRecord) schema = bare.valueType;
-    else schema = objectSchema(bare)?.shape[String(step)];
+    schema = bare instanceof z.ZodUnion ? firstOf(bare.options, step) : partOf(bare, step);
   }
   return unwrapped(schema);
+}
+
+function firstOf(options: readonly z.core.$ZodType[], step: PropertyKey): z.core.$ZodType | undefined {
+  return options.map((option) => partOf(unwrapped(option), step)).find((part) => part !== undefined);
+}
+
+function partOf(schema: z.core.$ZodType | undefined, step: PropertyKey): z.core.$ZodType | undefined {
+  if (schema instanceof z.ZodArray) return typeof step === 'number' ? schema.element : undefined;
+  if (schema instanceof z.ZodRecord) return schema.valueType;
+  return objectSchema(schema)?.shape[String(step)];
 }
 
 function unwrapped(schema: z.core.$ZodType | undefined): z.core.$ZodType | undefined {

@@ -2,7 +2,18 @@
  * The text of a configuration document as a plain value, and where in the text each part of that value stands. YAML 1.2 (JSON is
  * a subset of it), narrowed to what a configuration needs: one document, text keys, no tags, a bounded number of aliases.
  */
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  type YAMLMap,
+} from 'yaml';
 import type { ProblemError } from './api.ts';
 import { MAX_BODY_BYTES } from './limits.ts';
 
@@ -24,12 +35,30 @@ export interface Source {
 /** How many values aliases may stand for before the document counts as an attack. */
 const MAX_ALIASES = 100;
 
+/** No document needs what is deeper or has more entries; it would take a time that grows with their square. */
+const MAX_DEPTH = 100;
+const MAX_ENTRIES = 250;
+/**
+ * Lines, commas and brackets, each of which costs the reader the same, well formed or not: a few hundred milliseconds of them at most, in
+ * which a coordinator on a machine of one's own answers nobody. The largest cluster has a third as many lines.
+ */
+const MAX_MARKS = 25_000;
+/** `- - - …`: one level each. */
+const COMPACT_NESTING = /(?:[-?:][ \t]+){40}/;
+const TOO_DEEP = { detail: 'the document is nested too deeply' };
+
 export type Reading = { ok: true; source: Source } | { ok: false; errors: ProblemError[] };
 
 /** Reads YAML. Every syntax error is returned with its line; nothing is thrown. */
 export function readSource(text: string): Reading {
   if (new TextEncoder().encode(text).length > MAX_BODY_BYTES)
     return refused({ detail: `the document is larger than ${MAX_BODY_BYTES / 1024} KiB` });
+  const marks = text.match(/[,\n[\]{}]/g)?.length ?? 0;
+  if (marks > MAX_MARKS)
+    return refused({
+      detail: `the document has ${marks} lines, commas and brackets; at most ${MAX_MARKS} are read: YAML, or JSON without line breaks, has fewer`,
+    });
+  if (isNestedTooDeeply(text)) return refused(TOO_DEEP);
   const lines = new LineCounter();
   let document: Document.Parsed;
   try {
@@ -38,9 +67,11 @@ export function readSource(text: string): Reading {
       prettyErrors: false,
       stringKeys: true,
       resolveKnownTags: false,
+      // it compares each key with every other one: see structureProblem
+      uniqueKeys: false,
     });
   } catch (error) {
-    if (error instanceof RangeError) return refused({ detail: 'the document is nested too deeply' });
+    if (error instanceof RangeError) return refused(TOO_DEEP);
     throw error;
   }
   const at = (offset: number): Position => {
@@ -55,11 +86,13 @@ export function readSource(text: string): Reading {
   if (syntax.length > 0) return { ok: false, errors: syntax };
   if (document.directives.yaml.version !== '1.2')
     return refused({ line: 1, column: 1, detail: 'the document must be YAML 1.2; leave the %YAML line out' });
+  const structure = structureProblems(document, at);
+  if (structure.length > 0) return { ok: false, errors: structure };
   const alias = firstAlias(document.contents);
   try {
     return { ok: true, source: located(document, document.toJS({ maxAliasCount: MAX_ALIASES }), at) };
   } catch (error) {
-    if (error instanceof RangeError) return refused({ detail: 'the document is nested too deeply' });
+    if (error instanceof RangeError) return refused(TOO_DEEP);
     if (!(error instanceof ReferenceError)) throw error;
     const unresolved = /^Unresolved alias.*: (.*)$/.exec(error.message)?.[1];
     const position = alias === undefined ? {} : at(alias);
@@ -69,6 +102,48 @@ export function readSource(text: string): Reading {
   }
 }
 
+/** Nothing that reads the text further has to fear its depth: to find out there costs a second, during which nobody renews a lease. */
+function isNestedTooDeeply(text: string): boolean {
+  let depth = 0;
+  for (const [bracket] of text.matchAll(/[[\]{}]/g)) {
+    depth += bracket === '[' || bracket === '{' ? 1 : -1;
+    if (depth > MAX_DEPTH) return true;
+  }
+  return COMPACT_NESTING.test(text);
+}
+
+/** What the rest takes for granted: no mapping has a key twice, nothing has more entries than anybody needs, and nothing stands inside itself. */
+function structureProblems(document: Document.Parsed, at: (offset: number) => Position): ProblemError[] {
+  const problems: ProblemError[] = [];
+  const around = new Set<unknown>();
+  const report = (node: unknown, detail: string) => {
+    const offset = (node as Partial<Node> | null)?.range?.[0];
+    problems.push({ path: '', ...(offset === undefined ? {} : at(offset)), detail });
+  };
+  const walk = (node: unknown): void => {
+    if (isAlias(node) && around.has(node.resolve(document)))
+      report(node, `the alias *${node.source} stands inside what it names`);
+    if (!isMap(node) && !isSeq(node)) return;
+    const { length } = node.items;
+    if (length > MAX_ENTRIES)
+      report(node, `${isMap(node) ? 'a mapping' : 'a list'} of ${length} entries; none has more than ${MAX_ENTRIES}`);
+    around.add(node);
+    if (isMap(node)) keysOf(node);
+    for (const item of node.items) walk(isPair(item) ? item.value : item);
+    around.delete(node);
+  };
+  const keysOf = (map: YAMLMap): void => {
+    const seen = new Set<string>();
+    for (const { key } of map.items) {
+      const name = isScalar(key) ? String(key.value) : '';
+      if (seen.has(name)) report(key, 'this key stands twice in the same mapping; keep one of them');
+      seen.add(name);
+    }
+  };
+  walk(document.contents);
+  return problems;
+}
+
 function refused(problem: Omit<ProblemError, 'path'>): Reading {
   return { ok: false, errors: [{ path: '', ...problem }] };
 }
@@ -76,8 +151,6 @@ function refused(problem: Omit<ProblemError, 'path'>): Reading {
 /** The reader's errors in words that say what to do. */
 function explained(code: string, message: string): { detail: string } {
   switch (code) {
-    case 'DUPLICATE_KEY':
-      return { detail: 'this key stands twice in the same mapping; keep one of them' };
     case 'MULTIPLE_DOCS':
       return { detail: 'a second document begins here; a file holds one document' };
     case 'TAB_AS_INDENT':

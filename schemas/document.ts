@@ -3,9 +3,10 @@
  * each with its line, the reason and the nearest valid word. The coordinator and the command line both read documents through this.
  */
 import type { ProblemError } from './api.ts';
-import { type Config, documentSchema, groupSchema, resourceSchema } from './config.ts';
-import { check, type Parts, type PartsOfGroup } from './document-checks.ts';
+import { type Config, documentSchema, groupSchema, labelSchema, resourceSchema } from './config.ts';
+import { check } from './document-checks.ts';
 import { problemsOf } from './document-issues.ts';
+import type { Parts, PartsOfGroup } from './document-parts.ts';
 import { type Path, readSource, type Source } from './document-source.ts';
 import { nameSchema } from './names.ts';
 
@@ -13,6 +14,8 @@ export type DocumentResult = { ok: true; config: Config } | { ok: false; errors:
 
 /** More than this helps nobody; the rest shows when these are mended. */
 const MAX_PROBLEMS = 100;
+/** So many are looked at, to find those that stand first: each takes a search for its place. */
+const MAX_LOOKED_AT = 500;
 
 /**
  * Reads a document (YAML, or JSON as a subset of it). Never throws because of what the text holds.
@@ -31,7 +34,16 @@ export function parseDocument(text: string): DocumentResult {
   const hidden = hiddenKeys(value, source);
   const { errors, config } = check(partsOf(value), source);
   if (parsed.success && hidden.length === 0 && errors.length === 0) return { ok: true, config };
-  return failed([...(parsed.success ? [] : problemsOf(parsed.error.issues, source)), ...hidden, ...errors]);
+  return failed([...(parsed.success ? [] : firstProblems(parsed.error.issues, source)), ...hidden, ...errors]);
+}
+
+function firstProblems(issues: Parameters<typeof problemsOf>[0], source: Source): ProblemError[] {
+  const found: ProblemError[] = [];
+  for (const issue of issues) {
+    found.push(...problemsOf([issue], source));
+    if (found.length >= MAX_LOOKED_AT) break;
+  }
+  return found;
 }
 
 function failed(errors: ProblemError[]): DocumentResult {
@@ -47,7 +59,8 @@ function partsOf(value: unknown): Parts {
   const lease = shape.lease.safeParse(property(value, 'lease'));
   return {
     cluster: cluster.data,
-    nodes: names(property(value, 'nodes')),
+    nodes: nodeNames(property(value, 'nodes')),
+    labels: labelsOf(property(value, 'nodes')),
     lease: lease.data,
     groups: isMapping(groups) ? Object.entries(groups).map(([name, group]) => partsOfGroup(name, group)) : [],
   };
@@ -55,11 +68,38 @@ function partsOf(value: unknown): Parts {
 
 function partsOfGroup(name: string, group: unknown): PartsOfGroup {
   const resources = property(group, 'resources');
+  const { shape } = groupSchema;
   return {
     name,
     on: names(property(group, 'on')),
     resources: Array.isArray(resources) ? resources.map((resource) => resourceSchema.safeParse(resource).data) : [],
+    rules: {
+      after: shape.after.safeParse(property(group, 'after')).data,
+      with: shape.with.safeParse(property(group, 'with')).data,
+      apart: shape.apart.safeParse(property(group, 'apart')).data,
+      prefer: shape.prefer.safeParse(property(group, 'prefer')).data,
+      failback: shape.failback.safeParse(property(group, 'failback')).data,
+      failover: shape.failover.safeParse(property(group, 'failover')).data,
+      requires: shape.requires.safeParse(property(group, 'requires')).data,
+      fence: shape.fence.safeParse(property(group, 'fence')).data,
+    },
   };
+}
+
+/** A list of names, or a mapping whose keys are names. */
+function nodeNames(value: unknown): (string | undefined)[] | undefined {
+  return names(isMapping(value) ? Object.keys(value) : value);
+}
+
+function labelsOf(value: unknown): Record<string, readonly string[]> {
+  if (!isMapping(value)) return {};
+  const labels: Record<string, readonly string[]> = {};
+  for (const [name, node] of Object.entries(value)) {
+    const given = property(node, 'labels');
+    const read = Array.isArray(given) ? given.map((label) => labelSchema.safeParse(label).data) : [];
+    if (read.length > 0) labels[name] = read.filter((label) => label !== undefined);
+  }
+  return labels;
 }
 
 function names(value: unknown): (string | undefined)[] | undefined {

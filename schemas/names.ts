@@ -45,3 +45,14 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   }
   return best;
 }
+
+/** More names than this help nobody who looks for one. */
+const NAMES_OFFERED = 12;
+
+/** What somebody may have meant who named what there is not: `; did you mean db?`, and the names there are, as far as they can be read. */
+export function namesOffered(word: string, names: readonly string[]): string {
+  const meant = nearest(word, names);
+  const more = names.length - NAMES_OFFERED;
+  const shown = more > 1 ? `${names.slice(0, NAMES_OFFERED).join(', ')} and ${more} more` : names.join(', ');
+  return `; ${meant === undefined ? '' : `did you mean ${meant}? `}there are: ${shown || 'none'}`;
+}

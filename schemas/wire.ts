@@ -3,25 +3,39 @@
  * HTTP. Desired states, grants and epochs; never a command line, a script or a path to execute.
  *
  * The agent asks, the coordinator answers. What the coordinator sends unasked carries no right and no order: a nudge makes the
- * agent report at once, `renewals` tells which renewals are the newest.
+ * agent report at once, `renewals` tells which renewals are the newest. Nothing of it counts that is not authentic (session.ts).
  */
 import * as z from 'zod';
 import { declarationSchema } from './config.ts';
+import { copySchema } from './copies.ts';
 import { agentEventSchema } from './events.ts';
+import { FENCES, fuseSchema } from './fuse.ts';
 import {
+  MAX_COPIES,
+  MAX_DETAIL_LENGTH,
   MAX_EPOCH,
   MAX_EVENTS_PER_REPORT,
   MAX_GROUPS,
+  MAX_LEASE_MS,
+  MAX_NODES,
+  MAX_OUTPUT_BYTES,
   MAX_RESOURCES_PER_GROUP,
+  MAX_RETRIES,
   MAX_SPAN_MS,
+  MAX_TOLD_EPOCH,
   PROTOCOL_MAJOR,
   PROTOCOL_MINOR,
+  timingProblem,
 } from './limits.ts';
 import { nameSchema } from './names.ts';
+import { peerEndpointSchema, peerSchema } from './peer.ts';
+import { successorSchema } from './session.ts';
 
 const epoch = z.int().nonnegative().max(MAX_EPOCH);
+/** As a node tells it: there is always another above it. */
+const toldEpoch = z.int().nonnegative().max(MAX_TOLD_EPOCH);
 const identifier = z.string().min(1).max(64);
-const text = z.string().max(2_000);
+const text = z.string().max(MAX_DETAIL_LENGTH);
 const durationMs = z.int().nonnegative().max(MAX_SPAN_MS);
 
 export const versionSchema = z.tuple([z.int().nonnegative(), z.int().nonnegative()]);
@@ -43,7 +57,11 @@ export const resourceReportSchema = z.object({
 });
 export type ResourceReport = z.infer<typeof resourceReportSchema>;
 
-export const runStates = ['starting', 'running', 'stopping', 'stopped', 'failed'] as const;
+/**
+ * degraded: up but for what is not critical, whose failure is ignored, or what is down while the group is paused and nothing may be
+ * mended. held: a resource failed whose policy says `hold`; nothing is touched until a person cleans up.
+ */
+export const runStates = ['starting', 'running', 'degraded', 'held', 'stopping', 'stopped', 'failed'] as const;
 /** How a group fares on the node that holds its lease. `forMs`: since when, on the node's own clock. */
 export const groupReportSchema = z.object({
   group: nameSchema,
@@ -52,6 +70,8 @@ export const groupReportSchema = z.object({
   forMs: durationMs,
   reason: text.optional(),
   resources: z.array(resourceReportSchema).max(MAX_RESOURCES_PER_GROUP),
+  /** With `held`: the count of cleanups that the node had heard of. A hold that outlasts a cleanup, or follows it at once, is told by it. */
+  cleanups: z.int().nonnegative().optional(),
 });
 export type GroupReport = z.infer<typeof groupReportSchema>;
 
@@ -71,7 +91,9 @@ export const releaseSchema = z.object({
       resource: nameSchema,
       severity: z.enum(severities),
       reason: text,
-      output: z.string().max(4_096).optional(),
+      output: z.string().max(MAX_OUTPUT_BYTES).optional(),
+      /** What its policy has decided. `stop`: the group starts nowhere until a person cleans up; `move`, or left out: another node may try. */
+      verdict: z.enum(['move', 'stop']).optional(),
     })
     .optional(),
 });
@@ -85,6 +107,30 @@ export const claimSchema = z.object({
   seenForMs: durationMs,
 });
 export type Claim = z.infer<typeof claimSchema>;
+
+/** V of a lease (C3). The first of an epoch has version 1; a change has the next. */
+export const votersSchema = z.object({
+  version: z.int().positive(),
+  names: z.array(nameSchema).max(MAX_NODES).readonly(),
+});
+export type Voters = z.infer<typeof votersSchema>;
+
+/** A lease that its owner renews. */
+export const heldLeaseSchema = z.object({
+  group: nameSchema,
+  epoch: toldEpoch,
+  /**
+   * Version of the voters that the owner lives by, once the epoch is on its disk and both are in its guard: only then does the renewal
+   * confirm the epoch (C6) and complete a change of the voters (C3). Left out: it is a renewal and nothing more.
+   */
+  voters: z.int().positive().optional(),
+  /** Every other voter has promised: the group would outlive an outage of the coordinator that began now (O2). */
+  backed: z.boolean().optional(),
+});
+export type HeldLease = z.infer<typeof heldLeaseSchema>;
+
+/** A start of the coordinator's object: how many there were, and which one. */
+const coordinatorSchema = z.object({ generation: toldEpoch, instance: identifier });
 
 export const reportSchema = z.object({
   type: z.literal('report'),
@@ -111,37 +157,69 @@ export const reportSchema = z.object({
    */
   leaseMs: durationMs,
   /** Leases held: each is renewed by this report. */
-  leases: z.array(z.object({ group: nameSchema, epoch })).max(MAX_GROUPS),
+  leases: z.array(heldLeaseSchema).max(MAX_GROUPS),
   claims: z.array(claimSchema).max(MAX_GROUPS),
   releases: z.array(releaseSchema).max(MAX_GROUPS),
   /** Highest epoch seen of each group, on disk (C7). Sent until acknowledged by the coordinator's instance. */
-  epochs: z.record(nameSchema, epoch).optional(),
+  epochs: z.record(nameSchema, toldEpoch).optional(),
+  /** The newest start of the coordinator that this node has heard, on disk (C7). Sent with the epochs. */
+  coordinator: coordinatorSchema.optional(),
   /** Sent when changed, until acknowledged. */
   groups: z.array(groupReportSchema).max(MAX_GROUPS).optional(),
   refusals: z.array(refusalSchema).max(MAX_GROUPS).optional(),
+  /** Of every DRBD resource that it may be asked to run, whether it owns the group or not. */
+  copies: z.array(copySchema).max(MAX_COPIES).optional(),
   events: z.array(agentEventSchema).max(MAX_EVENTS_PER_REPORT).optional(),
+  /** Groups whose owner the coordinator has not heard for T_C by this node's clock, and to whom it has promised in that epoch to keep out (P4). */
+  promised: z
+    .array(z.object({ group: nameSchema, epoch }))
+    .max(MAX_GROUPS)
+    .optional(),
+  /** Where its peers find it; null: it does not listen. Sent when changed, until acknowledged. */
+  endpoint: peerEndpointSchema.nullable().optional(),
+  /** What ends its groups when their leases do. Sent when changed, until acknowledged; left out by agents of older versions. */
+  fuse: fuseSchema.optional(),
+  /** Version of the list of peers that it works by; null or left out: none. */
+  peers: identifier.nullable().optional(),
   /** The agent is going away on purpose and a new incarnation of this node will follow; nothing runs any more. */
   retiring: z.boolean().optional(),
+  /** The host is being shut down: what it runs is to be handed over in order, and nothing more is given to it. */
+  leaving: z.boolean().optional(),
 });
 export type Report = z.infer<typeof reportSchema>;
 
-const timingSchema = z.object({
-  leaseMs: durationMs,
-  renewMs: durationMs,
-  retryMs: durationMs,
-  retries: z.int().nonnegative(),
-  stopMs: durationMs,
-  fuseMs: durationMs,
-  resetMs: durationMs,
-  coordinatorMarginMs: durationMs,
-  promiseMarginMs: durationMs,
-  takeoverMs: durationMs,
-  promiseMs: durationMs,
-});
+/** No part of a lease's timing is longer than twice the longest lease, and nobody waits longer for the next renewal. */
+const timingMs = z
+  .int()
+  .nonnegative()
+  .max(2 * MAX_LEASE_MS);
+const timingSchema = z
+  .object({
+    leaseMs: timingMs,
+    renewMs: timingMs,
+    retryMs: timingMs,
+    retries: z.int().nonnegative().max(MAX_RETRIES),
+    stopMs: timingMs,
+    fuseMs: timingMs,
+    resetMs: timingMs,
+    coordinatorMarginMs: timingMs,
+    promiseMarginMs: timingMs,
+    takeoverMs: timingMs,
+    promiseMs: timingMs,
+  })
+  .refine(
+    // by times of which nothing fits together a node would hear no answer any more, whoever gave it
+    (timing) => timingProblem(timing) === undefined,
+    'a timing that breaks the protocol',
+  );
 
 export const nodeGroupSchema = z.object({
   name: nameSchema,
   on: z.array(nameSchema),
+  /** `requires: uplink`: it is not to outlive its owner's contact with the coordinator, whatever the voters promise. */
+  requiresUplink: z.boolean().default(false),
+  /** What it demands of the fuse of the node that runs it. */
+  fence: z.enum(FENCES).default('guard'),
   resources: z.array(declarationSchema).max(MAX_RESOURCES_PER_GROUP),
 });
 export type NodeGroup = z.infer<typeof nodeGroupSchema>;
@@ -159,8 +237,16 @@ export const leaseAnswerSchema = z.discriminatedUnion('verdict', [
     verdict: z.literal('renewed'),
     group: nameSchema,
     epoch,
-    /** `release`: stop gracefully under this lease, then release it. */
-    order: z.enum(['run', 'release']),
+    /**
+     * `pause`: keep it as it is: start, stop and mend nothing, only look. `release`: stop gracefully under this lease, then release it.
+     */
+    order: z.enum(['run', 'pause', 'release']),
+    /** How often an operator has cleaned this group up: a greater number than before forgives the failures counted on the node. */
+    cleanups: z.int().nonnegative().default(0),
+    /** The newest voters, where the owner named others or none. */
+    voters: votersSchema.optional(),
+    /** What this owner has told of its copies is stored: who misses writes by it is not granted the group. Left out: nothing was told. */
+    copies: z.literal('stored').optional(),
   }),
   z.object({ verdict: z.literal('refused'), group: nameSchema, epoch, reason: text }),
 ]);
@@ -170,7 +256,7 @@ export const grantSchema = z.object({
   group: nameSchema,
   epoch,
   incarnation: identifier,
-  voters: z.array(nameSchema).max(16),
+  voters: votersSchema,
   /** The grant follows the release of this epoch: promises for it and below are void (P2). Null: it followed the wait or a proof of death. */
   released: epoch.nullable(),
 });
@@ -186,6 +272,8 @@ export const observationSchema = z.object({
    * newest for `waitMs`; `never`: not this node, or not now.
    */
   claim: z.enum(['now', 'after', 'never']),
+  /** The newest lease was given back, of this epoch: promises for it and below are void (P2). */
+  released: epoch.nullable().default(null),
   /** T_C of this lease: how long the claimant must have seen the same renewal as the newest. */
   waitMs: durationMs,
 });
@@ -209,16 +297,24 @@ export const replySchema = z.object({
   history: identifier,
   /** Changes when the coordinator's object starts anew. */
   instance: identifier,
+  /** How often it has started, this instance included, and voters have changed: it only rises (C7). */
+  generation: z.int().nonnegative().max(MAX_EPOCH).default(0),
+  /** This instance does not know the epochs of this incarnation: they are to be told with the next report (C7). */
+  tellEpochs: z.boolean().optional(),
   /** The whole report was refused. */
   problem: z.object({ code: z.enum(problemCodes), detail: text }).optional(),
   /** When to report next, so that all nodes of the cluster fall into one commit. */
-  renewInMs: durationMs,
+  renewInMs: timingMs,
   config: nodeConfigSchema.optional(),
   leases: z.array(leaseAnswerSchema),
   grants: z.array(grantSchema),
   /** Claims that were refused, with the reason. */
   refused: z.array(z.object({ group: nameSchema, reason: text })),
   observed: z.array(observationSchema),
+  /** To a node that trusts the key before the cluster's present one. */
+  successor: successorSchema.optional(),
+  /** The peers of this node, whole, where it named another version. */
+  peers: z.object({ version: identifier, list: z.array(peerSchema).max(MAX_NODES) }).optional(),
 });
 export type Reply = z.infer<typeof replySchema>;
 
@@ -237,37 +333,3 @@ export type Renewals = z.infer<typeof renewalsSchema>;
 
 export const downMessageSchema = z.discriminatedUnion('type', [replySchema, nudgeSchema, renewalsSchema]);
 export type DownMessage = z.infer<typeof downMessageSchema>;
-
-/**
- * What a node signs with its Ed25519 key, for the WebSocket upgrade and for each HTTP request: one line each, so that no field
- * can be shifted into another. `nonce` is one the coordinator gave out and takes once; `path` is that of the URL, `bodySha256`
- * lower-case hex (of no bytes for the upgrade). The signature travels as base64url without padding.
- */
-export function signedText(request: {
-  method: string;
-  path: string;
-  node: string;
-  incarnation: string;
-  nonce: string;
-  bodySha256: string;
-}): string {
-  return [
-    'holdfast-agent-v1',
-    request.method,
-    request.path,
-    request.node,
-    request.incarnation,
-    request.nonce,
-    request.bodySha256,
-  ].join('\n');
-}
-
-/** Headers of a signed request. */
-export const SIGNATURE_HEADERS = {
-  node: 'holdfast-node',
-  incarnation: 'holdfast-incarnation',
-  nonce: 'holdfast-nonce',
-  signature: 'holdfast-signature',
-  /** On every response to an agent: a fresh nonce for its next request. */
-  nextNonce: 'holdfast-next-nonce',
-} as const;

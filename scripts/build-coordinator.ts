@@ -7,26 +7,32 @@ import { chmod, copyFile, mkdir, readFile, rename } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { build } from 'esbuild';
+import { type BuildOptions, build } from 'esbuild';
 
 const root = resolve(import.meta.dirname, '..');
+
+/** How a Worker is bundled for workerd, whatever it is. */
+export const WORKER_BUNDLE = {
+  bundle: true,
+  format: 'esm',
+  target: 'es2024',
+  platform: 'browser',
+  conditions: ['workerd', 'worker', 'browser'],
+  // of workerd: from compatibility date 2026-08-04 on it brings the modules of Node that it has
+  external: ['cloudflare:*', 'node:crypto'],
+  logLevel: 'warning',
+} satisfies BuildOptions;
 
 /** Writes `worker.js`, `workerd` and `config.capnp` into `outDir`, which is made if it is missing. */
 export async function buildCoordinator(outDir: string): Promise<void> {
   await mkdir(outDir, { recursive: true });
   await checkCompatibilityDates();
   await build({
+    ...WORKER_BUNDLE,
     entryPoints: [join(root, 'worker/index.ts')],
     outfile: join(outDir, 'worker.js'),
-    bundle: true,
     minify: true,
-    format: 'esm',
-    target: 'es2024',
-    platform: 'browser',
-    conditions: ['workerd', 'worker', 'browser'],
-    external: ['cloudflare:*'],
     legalComments: 'eof',
-    logLevel: 'warning',
   });
   await copyFile(join(root, 'worker/config.capnp'), join(outDir, 'config.capnp'));
   // renamed into place: a workerd that runs cannot be written over

@@ -1,9 +1,9 @@
 /**
- * Builds what is installed: dist/holdfast (agent and command line, one executable without Node), dist/holdfast-guard (C) and
- * dist/coordinator/ (workerd and the worker). A part whose inputs have not changed is left alone.
+ * Builds what is installed: dist/holdfast (agent and command line, one executable without Node), dist/holdfast-guard and
+ * dist/holdfast-drbd (C) and dist/coordinator/ (workerd and the worker). A part whose inputs have not changed is left alone.
  *
  * @example npm run build                  everything
- * @example npm run build -- guard         only the parts that are named: holdfast, guard, coordinator
+ * @example npm run build -- guard         only the parts that are named: holdfast, guard, drbd-handler, coordinator
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -33,7 +33,13 @@ const parts: readonly Part[] = [
     name: 'guard',
     output: 'holdfast-guard',
     inputs: () => files('node-agent/guard/*.{c,h}'),
-    build: compileGuard,
+    build: (output) => compile('node-agent/guard', output),
+  },
+  {
+    name: 'drbd-handler',
+    output: 'holdfast-drbd',
+    inputs: () => files('node-agent/drbd-handler/*.{c,h}'),
+    build: (output) => compile('node-agent/drbd-handler', output),
   },
   {
     name: 'coordinator',
@@ -78,8 +84,14 @@ async function bundled(): Promise<readonly string[]> {
   return [bundlePath, join(root, 'sea-config.json'), join(root, 'node_modules/node/package.json')];
 }
 
+/**
+ * The flags of sea-config.json are those the executable runs with: no debugger by signal; and no optimising compilers and a small young
+ * generation, since an agent that idles at one report a second gains nothing by them and they cost it 9 MiB (docs/benchmarks.md). V8's
+ * code cache is only taken by a process with the flags of the one that made it.
+ */
 async function executable(output: string): Promise<void> {
-  await run(node, ['--experimental-sea-config', 'sea-config.json']);
+  const { execArgv }: { execArgv: string[] } = JSON.parse(await readFile(join(root, 'sea-config.json'), 'utf8'));
+  await run(node, [...execArgv, '--experimental-sea-config', 'sea-config.json']);
   const unfinished = `${output}.new`;
   await copyFile(node, unfinished);
   await chmod(unfinished, 0o755);
@@ -89,9 +101,9 @@ async function executable(output: string): Promise<void> {
   await rename(unfinished, output);
 }
 
-async function compileGuard(output: string): Promise<void> {
-  const sources = await files('node-agent/guard/*.c');
-  if (sources.length === 0) throw new BuildError('node-agent/guard/ holds no C source');
+async function compile(folder: string, output: string): Promise<void> {
+  const sources = await files(`${folder}/*.c`);
+  if (sources.length === 0) throw new BuildError(`${folder}/ holds no C source`);
   const flags = ['-O2', '-std=gnu11', '-Wall', '-Wextra', '-Werror'];
   const unfinished = `${output}.new`;
   try {
@@ -99,7 +111,7 @@ async function compileGuard(output: string): Promise<void> {
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
       throw new BuildError(
-        'the guard is a C program and no C compiler (cc) is installed: apt-get install gcc libc6-dev',
+        `${folder}/ is written in C and no C compiler (cc) is installed: apt-get install gcc libc6-dev`,
       );
     throw error;
   }

@@ -11,17 +11,24 @@ import { documentSchema, RESOURCE_KINDS, resourceSchema } from '../schemas/confi
 
 export const jsonSchemaPath = resolve(import.meta.dirname, '../docs/schema/config.v1.json');
 
-/** @returns the text of the file, ending with a line break. */
-export function jsonSchemaText(): string {
-  const schema = z.toJSONSchema(documentSchema, {
+/** The schema as editors are given it. */
+export function configurationJsonSchema() {
+  return z.toJSONSchema(documentSchema, {
     target: 'draft-7',
     io: 'input',
     override({ zodSchema, jsonSchema }) {
       // One resource is one thing: zod knows the kinds as optional keys, the document check insists on exactly one.
+      // zod takes defaults out of whatever is transformed when it is read, such as durations
+      const known = z.globalRegistry.get(zodSchema);
+      if (known !== undefined && 'default' in known) jsonSchema.default = known.default;
       if (zodSchema === resourceSchema) jsonSchema.oneOf = RESOURCE_KINDS.map((kind) => ({ required: [kind] }));
     },
   });
-  return `${JSON.stringify({ ...schema, title: 'Holdfast cluster configuration, version 1' }, null, 2)}\n`;
+}
+
+/** @returns the text of the file, ending with a line break. */
+export function jsonSchemaText(): string {
+  return `${JSON.stringify({ ...configurationJsonSchema(), title: 'Holdfast cluster configuration, version 1' }, null, 2)}\n`;
 }
 
 if (import.meta.main) {

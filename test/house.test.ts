@@ -61,12 +61,37 @@ for (const [folder, allowed] of Object.entries(ALLOWED))
     deepEqual(strays, []);
   });
 
+/** The rooms of a node, each with those it stands on. */
+const ROOMS: Record<string, readonly string[]> = {
+  system: [],
+  resources: ['system'],
+  guard: ['resources', 'system'],
+  agent: ['guard', 'resources', 'system', 'version.ts'],
+  doctor: ['agent', 'guard', 'resources', 'system'],
+  cli: ['agent', 'doctor', 'guard', 'system', 'version.ts'],
+};
+
+test('in node-agent/ a room knows only those it stands on', () => {
+  const strays = Object.entries(ROOMS).flatMap(([room, below]) =>
+    sources(`node-agent/${room}`).flatMap((file) =>
+      imports(file)
+        .map((target) => target.split('/'))
+        .filter(([top, place]) => top === 'node-agent' && place !== room && !below.includes(place ?? ''))
+        .map((target) => `${file} -> ${target.join('/')}`),
+    ),
+  );
+  deepEqual(strays, []);
+});
+
 test('only node-agent/system and the guard’s client start processes', () => {
   const starters = sources('node-agent').filter(
     (file) =>
       !file.endsWith('.scenarios.ts') && /from 'node:child_process'/.test(readFileSync(join(root, file), 'utf8')),
   );
-  const outside = starters.filter((file) => !file.startsWith('node-agent/system/'));
+  // nor does the machine on paper of the tests, which takes the place of what would
+  const outside = starters.filter(
+    (file) => !file.startsWith('node-agent/system/') && file !== 'node-agent/agent/machine-testing.ts',
+  );
   // the guard's client starts the guard, serve starts workerd: both before anything that the network says is acted upon
   deepEqual(outside.sort(), ['node-agent/cli/serve.ts', 'node-agent/guard/guard.ts']);
 });
@@ -74,7 +99,7 @@ test('only node-agent/system and the guard’s client start processes', () => {
 test('the lease keeper, the runner and the decisions have no clock, no I/O and no chance of their own', () => {
   const pure = [
     ...sources('worker/decide'),
-    ...['keep', 'keep-state', 'run', 'run-state'].map((name) => `node-agent/agent/${name}.ts`),
+    ...sources('node-agent/agent').filter((file) => /\/(keep|run)(-[a-z]+)?\.ts$/.test(file)),
   ];
   const impure = pure.filter((file) =>
     /Date\.now|performance\.|Math\.random|setTimeout|from 'node:|fetch\(/.test(readFileSync(join(root, file), 'utf8')),

@@ -7,6 +7,9 @@ const config :Workerd.Config = (
     (name = "coordinator", worker = .coordinator),
     (name = "objects", disk = (writable = true)),
     (name = "nowhere", network = (allow = [])),
+    # Webhooks alone go out. A name is resolved here and the address it leads to is judged then, whatever the URL looked like.
+    (name = "public", network = (allow = ["public"], tlsOptions = (trustBrowserCas = true))),
+    (name = "private", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
   ],
   sockets = [(name = "http", http = (), service = "coordinator")],
 );
@@ -21,12 +24,18 @@ const coordinator :Workerd.Worker = (
     # other than on Cloudflare, staying awake costs nothing.
     (className = "Cluster", uniqueKey = "holdfast-cluster", enableSql = true, preventEviction = true),
     (className = "Registry", uniqueKey = "holdfast-registry", enableSql = true),
+    (className = "Webhooks", uniqueKey = "holdfast-webhooks", enableSql = true),
   ],
   durableObjectStorage = (localDisk = "objects"),
   bindings = [
     (name = "CLUSTER", durableObjectNamespace = "Cluster"),
     (name = "REGISTRY", durableObjectNamespace = "Registry"),
+    (name = "WEBHOOKS", durableObjectNamespace = "Webhooks"),
+    (name = "PUBLIC_NETWORK", service = "public"),
+    (name = "PRIVATE_NETWORK", service = "private"),
+    (name = "PRIVATE_RECEIVERS", text = "1"),
     (name = "ADMIN_TOKEN_SHA256", fromEnvironment = "HOLDFAST_ADMIN_TOKEN_SHA256"),
+    (name = "REQUESTS_PER_MINUTE", fromEnvironment = "HOLDFAST_REQUESTS_PER_MINUTE"),
     (name = "TEST_HOOKS", fromEnvironment = "HOLDFAST_TEST_HOOKS"),
   ],
   globalOutbound = "nowhere",

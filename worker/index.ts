@@ -5,6 +5,7 @@ import { addRoutes, type Bindings, methodsFor, ProblemException, problem, proble
 
 export { Cluster } from './cluster/index.ts';
 export { Registry } from './registry/index.ts';
+export { Webhooks } from './webhooks/index.ts';
 
 const app = new Hono<Bindings>();
 
@@ -14,6 +15,7 @@ app.use(async (c, next) => {
   if (c.res.status === 101) return;
   await secureHeaders()(c, async () => {});
   c.header('cache-control', 'no-store');
+  for (const [name, value] of Object.entries(c.get('headers') ?? {})) c.header(name, value);
 });
 
 addRoutes(app);

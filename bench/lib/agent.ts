@@ -1,8 +1,18 @@
 /** A node as far as the coordinator can tell: a key, signatures and reports. It decides nothing and runs nothing. */
-import { createHash, generateKeyPairSync, type KeyObject, randomUUID, sign } from 'node:crypto';
-import { joinText } from '../../schemas/api.ts';
+import { generateKeyPairSync, type KeyObject, randomUUID } from 'node:crypto';
 import { LEASE_PROFILES, PROTOCOL_MAJOR, PROTOCOL_MINOR } from '../../schemas/limits.ts';
-import { type Report, SIGNATURE_HEADERS, signedText } from '../../schemas/wire.ts';
+import {
+  fingerprintOf,
+  joinText,
+  newSessionKey,
+  publicHalf,
+  requestText,
+  SIGNATURE_HEADERS,
+  sha256Hex,
+  signText,
+} from '../../schemas/session.ts';
+import type { Report } from '../../schemas/wire.ts';
+import type { Handshake } from './socket.ts';
 
 export class BenchNode {
   readonly name: string;
@@ -12,31 +22,32 @@ export class BenchNode {
 
   constructor(name: string) {
     this.name = name;
-    const { publicKey, privateKey } = generateKeyPairSync('ed25519');
-    this.#privateKey = privateKey;
-    this.publicKey = String(publicKey.export({ format: 'jwk' }).x);
-  }
-
-  #sign(text: string): string {
-    return sign(null, Buffer.from(text), this.#privateKey).toString('base64url');
+    this.#privateKey = generateKeyPairSync('ed25519').privateKey;
+    this.publicKey = publicHalf(this.#privateKey);
   }
 
   /** The body of a request to join. */
   enrolment(cluster: string, token: string): Record<string, string> {
-    const proof = this.#sign(joinText(cluster, this.name, this.publicKey, token));
+    const proof = signText(this.#privateKey, joinText(cluster, this.name, this.publicKey, token));
     return { token, node: this.name, publicKey: this.publicKey, proof };
   }
 
-  /** Headers of an upgrade. */
-  upgrade(path: string, nonce: string): Record<string, string> {
-    const bodySha256 = createHash('sha256').digest('hex');
-    const text = signedText({ method: 'GET', path, node: this.name, incarnation: this.incarnation, nonce, bodySha256 });
-    return {
+  /** What opens a WebSocket and begins its session. @param clusterKey public key of the cluster. */
+  upgrade(cluster: string, clusterKey: string, path: string, nonce: string): Handshake {
+    const own = newSessionKey();
+    const who = { node: this.name, incarnation: this.incarnation, nonce };
+    const trusted = fingerprintOf(clusterKey);
+    const bodySha256 = sha256Hex(own.publicKey);
+    const text = requestText({ ...who, method: 'GET', path, clusterKey: trusted, bodySha256 });
+    const headers = {
       [SIGNATURE_HEADERS.node]: this.name,
       [SIGNATURE_HEADERS.incarnation]: this.incarnation,
       [SIGNATURE_HEADERS.nonce]: nonce,
-      [SIGNATURE_HEADERS.signature]: this.#sign(text),
+      [SIGNATURE_HEADERS.clusterKey]: trusted,
+      [SIGNATURE_HEADERS.sessionKey]: own.publicKey,
+      [SIGNATURE_HEADERS.signature]: signText(this.#privateKey, text),
     };
+    return { headers, own, who: { ...who, cluster }, clusterKey };
   }
 
   report(change: Partial<Report> & { readonly id: string }): Report {

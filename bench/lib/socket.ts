@@ -1,20 +1,40 @@
 /**
  * A WebSocket client that costs next to nothing, so that what is measured is the server: frames are made once, and only an id of fixed
- * length changes in place. Frames are masked with zeros, which RFC 6455 allows and which leaves the text as it is.
+ * length changes in place. Frames are masked with zeros, which RFC 6455 allows and which leaves the text as it is. Where there is a session,
+ * what is sent is sealed as an agent does; the seal of what comes is only taken off.
  */
-import { randomBytes } from 'node:crypto';
+import { type KeyObject, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import type { Socket } from 'node:net';
+import { SEAL_LENGTH, type Seal, sessionSchema, sessionWith } from '../../schemas/session.ts';
 
 /** Digits of the id that changes with every message. */
 const ID_DIGITS = 10;
 export const idPlaceholder = '#'.repeat(ID_DIGITS);
 
+/** What begins a session. */
+export interface Handshake {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly own: { readonly key: KeyObject; readonly publicKey: string };
+  readonly who: {
+    readonly cluster: string;
+    readonly node: string;
+    readonly incarnation: string;
+    readonly nonce: string;
+  };
+  readonly clusterKey: string;
+}
+
 export class LoadSocket {
   readonly #socket: Socket;
   #unread: Buffer = Buffer.alloc(0);
-  #onText: (text: Buffer) => void = () => undefined;
+  /** What comes before anybody listens: the beginning of a session. */
+  readonly #first = Promise.withResolvers<string>();
+  #onText: (text: Buffer) => void = (text) => this.#first.resolve(text.toString());
+  #text: Buffer = Buffer.alloc(0);
+  /** Of a session. */
+  #up: Seal | undefined;
   #frame: Buffer = Buffer.alloc(0);
   #idAt = 0;
   #messages = 0;
@@ -33,21 +53,30 @@ export class LoadSocket {
     if (head.length > 0) this.#read(head);
   }
 
-  /** Throws when the server does not switch protocols. */
-  static async open(url: string, headers: Readonly<Record<string, string>> = {}): Promise<LoadSocket> {
+  /** Throws when the server does not switch protocols, or does not prove who it is. */
+  static async open(url: string, session?: Handshake): Promise<LoadSocket> {
     const handshake = {
       connection: 'Upgrade',
       upgrade: 'websocket',
       'sec-websocket-version': '13',
       'sec-websocket-key': randomBytes(16).toString('base64'),
     };
-    const asking = request(url, { headers: { ...handshake, ...headers }, agent: false });
+    const asking = request(url, { headers: { ...handshake, ...session?.headers }, agent: false });
     asking.end();
     const refused = once(asking, 'response').then(([response]) => {
       throw new Error(`the upgrade was answered with ${(response as IncomingMessage).statusCode}`);
     });
     const [, socket, head] = await Promise.race([once(asking, 'upgrade'), refused]);
-    return new LoadSocket(socket as Socket, head as Buffer);
+    const opened = new LoadSocket(socket as Socket, head as Buffer);
+    if (session !== undefined) await opened.#begin(session);
+    return opened;
+  }
+
+  async #begin({ own, who, clusterKey }: Handshake): Promise<void> {
+    const begin = sessionSchema.parse(JSON.parse(await this.#first.promise));
+    const seals = sessionWith(begin, own, who, clusterKey);
+    if (seals === undefined) throw new Error('the session is not signed with the key of the cluster');
+    this.#up = seals.up;
   }
 
   /** Why it broke; undefined while it is open. */
@@ -61,21 +90,23 @@ export class LoadSocket {
 
   /** @param text what every message says from now on; `idPlaceholder` in it becomes a number. */
   prepare(text: string): void {
-    const payload = Buffer.from(text);
-    const long = payload.length > 125;
-    const header = Buffer.alloc(long ? 8 : 6);
-    header[0] = 0x81;
-    header[1] = 0x80 | (long ? 126 : payload.length);
-    if (long) header.writeUInt16BE(payload.length, 2);
-    this.#frame = Buffer.concat([header, payload]);
-    this.#idAt = this.#frame.indexOf(idPlaceholder);
+    this.#text = Buffer.from(text);
+    this.#idAt = this.#text.indexOf(idPlaceholder);
     if (this.#idAt < 0) throw new Error('the message has no id');
+    this.#frame = frameOf(this.#text);
+    this.#idAt += this.#up === undefined ? this.#frame.length - this.#text.length : 0;
   }
 
   send(): void {
+    const id = String(++this.#messages).padStart(ID_DIGITS, '0');
+    if (this.#up !== undefined) {
+      this.#text.write(id, this.#idAt, 'latin1');
+      this.#socket.write(frameOf(Buffer.from(this.#up.seal(this.#text.toString()))));
+      return;
+    }
     // the kernel may still be reading the last one, so each is a copy
     const frame = Buffer.from(this.#frame);
-    frame.write(String(++this.#messages).padStart(ID_DIGITS, '0'), this.#idAt, 'latin1');
+    frame.write(id, this.#idAt, 'latin1');
     this.#socket.write(frame);
   }
 
@@ -92,7 +123,7 @@ export class LoadSocket {
       if (this.#unread.length < start + length) return;
       const payload = this.#unread.subarray(start, start + length);
       this.#unread = this.#unread.subarray(start + length);
-      if ((first & 0x0f) === 1) this.#onText(payload);
+      if ((first & 0x0f) === 1) this.#onText(this.#up === undefined ? payload : payload.subarray(SEAL_LENGTH));
       if ((first & 0x0f) === 8) this.#problem ??= `the server closed: ${payload.subarray(2).toString()}`;
     }
   }
@@ -100,4 +131,14 @@ export class LoadSocket {
   close(): void {
     this.#socket.destroy();
   }
+}
+
+/** One masked text frame. */
+function frameOf(payload: Buffer): Buffer {
+  const long = payload.length > 125;
+  const header = Buffer.alloc(long ? 8 : 6);
+  header[0] = 0x81;
+  header[1] = 0x80 | (long ? 126 : payload.length);
+  if (long) header.writeUInt16BE(payload.length, 2);
+  return Buffer.concat([header, payload]);
 }

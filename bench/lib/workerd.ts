@@ -5,6 +5,7 @@ import { copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { build } from 'esbuild';
+import { WORKER_BUNDLE } from '../../scripts/build-coordinator.ts';
 import { repoRoot, within } from '../../test/lab/index.ts';
 
 export interface Server {
@@ -78,16 +79,10 @@ export async function serveBare(): Promise<Server> {
   await mkdir(join(dir, 'objects'));
   await copyFile(join(repoRoot, 'bench/worker/bare.capnp'), join(dir, 'bare.capnp'));
   await build({
+    ...WORKER_BUNDLE,
     entryPoints: [join(repoRoot, 'bench/worker/bare.ts')],
     outfile: join(dir, 'bare.js'),
-    bundle: true,
     minify: true,
-    format: 'esm',
-    target: 'es2024',
-    platform: 'browser',
-    conditions: ['workerd', 'worker', 'browser'],
-    external: ['cloudflare:*'],
-    logLevel: 'warning',
   });
   const workerd = [
     join(repoRoot, 'dist/coordinator/workerd'),

@@ -4,9 +4,12 @@
  */
 import { DurableObject } from 'cloudflare:workers';
 import { RETRY_GATHER_MS } from '../../schemas/limits.ts';
-import { SIGNATURE_HEADERS } from '../../schemas/wire.ts';
-import { Authentication, signedRequest } from '../../worker/cluster/authentication.ts';
-import { isTooLarge, readReport } from '../../worker/cluster/reports.ts';
+import { SIGNATURE_HEADERS } from '../../schemas/session.ts';
+import { Authentication, agentRequest } from '../../worker/cluster/authentication.ts';
+import { ClusterKeys } from '../../worker/cluster/cluster-keys.ts';
+import { utf8 } from '../../worker/cluster/encoding.ts';
+import { clusterMigrations, migrate } from '../../worker/cluster/migrations/index.ts';
+import { readReport } from '../../worker/cluster/reports.ts';
 import { AgentSockets, CLOSE } from '../../worker/cluster/sockets.ts';
 import { type ClusterState, emptyState, type NodeRecord } from '../../worker/decide/index.ts';
 
@@ -61,23 +64,28 @@ export class Echo extends DurableObject<Env> {
   }
 }
 
-/** An upgrade is verified by its signature, each message by its size, its schema and its sender; then it is echoed. */
+/** An upgrade is verified by its signature, each message by its seal, its size, its schema and its sender; then it is echoed, sealed. */
 export class Checked extends DurableObject<Env> {
   readonly #sockets = new AgentSockets(this.ctx);
   #state: ClusterState = emptyState('bench', 'history', 'instance', 0);
-  readonly #authentication = new Authentication('instance', () => this.#state);
+  readonly #keys = new ClusterKeys(this.ctx.storage.sql);
+  readonly #authentication = new Authentication('instance', () => this.#state, this.#keys);
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    migrate(ctx.storage.sql, clusterMigrations);
+    this.#keys.open('bench', 0);
+  }
 
   override async fetch(request: Request): Promise<Response> {
     const { pathname: path, searchParams } = new URL(request.url);
     const node = request.headers.get(SIGNATURE_HEADERS.node) ?? searchParams.get('node') ?? '';
     if (request.method === 'POST') return this.#enrol(node, searchParams.get('key') ?? '');
-    const signed = signedRequest(
-      { method: 'GET', path, header: (name) => request.headers.get(name) },
-      new Uint8Array(),
-    );
-    const verified = await this.#authentication.verify(signed);
+    const asked = agentRequest({ method: 'GET', path, header: (name) => request.headers.get(name) });
+    const verified = this.#authentication.verify({ ...asked, body: utf8(asked.sessionKey) });
     if (!verified.ok) return Response.json(verified.problem, { status: 401 });
-    return this.#sockets.accept(verified.sender, {});
+    const accepted = this.#sockets.accept('bench', asked, verified.publicKey, this.#keys, {});
+    return accepted.ok ? accepted.value : Response.json(accepted.problem, { status: 400 });
   }
 
   /** Makes a member and answers with a nonce. */
@@ -87,8 +95,10 @@ export class Checked extends DurableObject<Env> {
       publicKey,
       joinedAt: 0,
       mode: 'ready',
+      maintenance: null,
       removed: false,
       declaredDead: null,
+      endpoint: null,
       refusals: [],
       agentVersion: null,
       lost: false,
@@ -96,15 +106,16 @@ export class Checked extends DurableObject<Env> {
     const { durable } = this.#state;
     this.#state = { ...this.#state, durable: { ...durable, nodes: { ...durable.nodes, [name]: record } } };
     const nonce = this.#authentication.nonceFor(name);
-    return nonce.ok ? Response.json({ nonce: nonce.value }) : Response.json(nonce.problem, { status: 400 });
+    const { publicKey: clusterKey } = this.#keys;
+    return nonce.ok ? Response.json({ nonce: nonce.value, clusterKey }) : Response.json(nonce.problem, { status: 400 });
   }
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
-    if (typeof message !== 'string') return this.#sockets.closeOne(socket, CLOSE.notText, 'reports are text');
-    if (isTooLarge(message)) return this.#sockets.closeOne(socket, CLOSE.tooLarge, 'the message is too large');
-    const read = readReport(message, this.#sockets.senderOf(socket));
+    const received = this.#sockets.receive(socket, message);
+    if (received.kind !== 'text') return this.#sockets.closeOne(socket, CLOSE.notAuthentic, received.kind);
+    const read = readReport(received.text, received.sender);
     if (read.kind !== 'report') return this.#sockets.closeOne(socket, CLOSE.notUnderstood, read.detail);
-    socket.send(message);
+    this.#sockets.sendText(socket, received.text);
   }
 }
 

@@ -5,7 +5,7 @@ import { Addresses, processIdentity, silent } from '../system/index.ts';
 import { Fuse, type FuseOptions } from './fuse.ts';
 
 const lease = { group: 'db', epoch: 7, deadlineMs: 1_000, fireMs: 900 };
-const arm = { kind: 'arm', ...lease, voters: ['alice'] } as const;
+const arm = { kind: 'arm', ...lease, voters: { version: 1, names: ['alice'] } } as const;
 const pet = { kind: 'pet', ...lease } as const;
 const own = { pid: process.pid, identity: processIdentity(process.pid) };
 const gone = { pid: process.pid, identity: `${process.pid}:1` };
@@ -26,12 +26,13 @@ function fuseWith(disarms: readonly (GuardError | 'ok')[], guardProcess: FuseOpt
         return times;
       },
       hold: async () => undefined,
+      promise: async () => undefined,
       disarm: async () => {
         asked.push('disarm');
         const answer = answers.shift() ?? 'ok';
         if (answer !== 'ok') throw answer;
       },
-      state: async () => ({ incarnation: undefined, notes: new Map(), groups: new Map() }),
+      state: async () => ({ incarnation: undefined, notes: new Map(), promises: new Map(), groups: new Map() }),
     },
     process: guardProcess,
     cgroups: undefined,

@@ -16,13 +16,18 @@ export type Closing =
   | { readonly is: 'unsure'; readonly why: string };
 
 export interface FuseOptions {
-  readonly guard: Pick<GuardClient, 'arm' | 'pet' | 'hold' | 'disarm' | 'state'>;
+  readonly guard: Pick<GuardClient, 'arm' | 'pet' | 'hold' | 'disarm' | 'promise' | 'state'>;
   /** Identity of the guard's process, to tell a dead one from one that does not answer. */
   readonly process: { readonly pid: number; readonly identity: string | undefined };
   readonly cgroups: Cgroups | undefined;
   readonly addresses: Addresses;
   readonly log: Log;
+  /** The watchdog could not be armed. */
+  readonly onNotArmed?: (why: string) => void;
 }
+
+/** Why a guard does not forget a lease that has fired: something of it is left, or it knows nothing of it any more. */
+const FORGOTTEN_OR_HELD: ReadonlySet<string> = new Set(['held', 'unknown', 'epoch']);
 
 export class Fuse {
   readonly #options: FuseOptions;
@@ -56,10 +61,13 @@ export class Fuse {
     if (!stillHeld() || this.#closing.has(effect.group))
       throw new Error('the lease was given back before it was armed');
     const { guard, cgroups } = this.#options;
-    await guard.arm(
-      { group: effect.group, epoch: effect.epoch, deadlineMs: effect.deadlineMs, fireAtMs: effect.fireMs },
-      effect.voters,
-    );
+    const { group, epoch, deadlineMs, fireMs } = effect;
+    try {
+      await guard.arm({ group, epoch, deadlineMs, fireAtMs: fireMs }, effect.voters);
+    } catch (error) {
+      if (error instanceof GuardError && error.code === 'watchdog') this.#options.onNotArmed?.(error.message);
+      throw error;
+    }
     await this.#holdCgroup(effect.group, cgroups);
   }
 
@@ -68,6 +76,11 @@ export class Fuse {
     if (cgroup === undefined) return;
     cgroup.create();
     await this.#options.guard.hold(group, { kind: 'cgroup', path: cgroup.path });
+  }
+
+  /** P1: what is promised is in the guard before it is answered. @throws GuardError. */
+  promise({ group, epoch, owner, untilMs }: Extract<KeepEffect, { kind: 'promise' }>): Promise<void> {
+    return this.#options.guard.promise({ group, epoch, owner, untilMs });
   }
 
   /** A lease that this agent found armed: the operations of its predecessor end, and the cgroup is known to the guard. */
@@ -130,6 +143,18 @@ export class Fuse {
     }
   }
 
+  /**
+   * A lease that has fired, with nothing of it held any more; where something is, the guard goes on, and what it has forgotten it is not asked for.
+   * @throws GuardError for any other reason.
+   */
+  async forgetFired(group: string, epoch: number): Promise<void> {
+    try {
+      await this.#options.guard.disarm(group, epoch);
+    } catch (error) {
+      if (!(error instanceof GuardError) || !FORGOTTEN_OR_HELD.has(error.code)) throw error;
+    }
+  }
+
   /** Proven: its process is gone. A connection that ended proves nothing. */
   guardIsDead(): boolean {
     const { pid, identity } = this.#options.process;
@@ -137,7 +162,10 @@ export class Fuse {
   }
 }
 
-/** What a living guard remembers: leases that still run go on, those that have fired or are about to are to be stopped. */
+/**
+ * What a living guard remembers: leases that still run go on, those that have fired or are about to are to be stopped. Whether the
+ * group is paused the guard does not know: until the coordinator has said, nothing of it is touched.
+ */
 export function heldBy(found: GuardState, nowMs: number, stopMs: number): KeepState['held'] {
   return Object.fromEntries(
     [...found.groups].map(([group, lease]) => [
@@ -145,7 +173,11 @@ export function heldBy(found: GuardState, nowMs: number, stopMs: number): KeepSt
       {
         epoch: lease.epoch,
         voters: lease.voters,
+        kept: true,
+        promised: {},
         deadlineMs: lease.deadlineMs,
+        coordinatorMs: lease.deadlineMs,
+        paused: true,
         phase: lease.state === 'armed' && nowMs < lease.deadlineMs - stopMs ? 'active' : 'lost',
       } as const,
     ]),

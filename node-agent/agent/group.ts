@@ -2,10 +2,13 @@
  * One group on this node: carries out what its runner (run.ts) decides. Actions of one resource never overlap: a stop waits until the
  * start that was called off has really ended.
  */
+import type { Copy } from '../../schemas/copies.ts';
+import { MAX_TIMER_MS } from '../../schemas/limits.ts';
 import type { GroupReport } from '../../schemas/wire.ts';
 import { type GuardClient, GuardError } from '../guard/index.ts';
-import type { Outcome, Probe, Resource } from '../resources/index.ts';
+import type { Attendance, Outcome, Probe, Resource } from '../resources/index.ts';
 import type { Log } from '../system/index.ts';
+import { textOf } from '../system/index.ts';
 import {
   allStopped,
   type Declared,
@@ -19,6 +22,7 @@ import {
   run,
   runDue,
 } from './run.ts';
+import { isLeftFailed, shownState } from './run-report.ts';
 
 /** What a resource's own time-out is given beyond it, so that the reason names the time-out and what it ended. */
 const OUTER_TIMEOUT_MARGIN_MS = 500;
@@ -39,6 +43,8 @@ export interface GroupOptions {
   readonly onStuck: (reason: string) => void;
   /** What `report` says may have changed. */
   readonly onChange: () => void;
+  /** What `copies` says has changed. */
+  readonly onCopies?: () => void;
 }
 
 interface Slot {
@@ -47,6 +53,9 @@ interface Slot {
   queue: Promise<void>;
   calledOff: AbortController;
   unwatch: (() => void) | undefined;
+  /** Its standing work, from when it is known to when it is forgotten. */
+  attendance: Attendance | undefined;
+  copy: Copy | undefined;
 }
 
 export class Group {
@@ -70,8 +79,19 @@ export class Group {
     this.#apply({ type: 'tick' });
   }
 
-  up(epoch: number): void {
-    this.#apply({ type: 'want', want: 'up', epoch });
+  /** @param paused up, but only to look at what runs. */
+  up(epoch: number, paused: boolean): void {
+    this.#apply({ type: 'want', want: 'up', epoch, paused });
+  }
+
+  /** Starts, stops and mends nothing more, and goes on looking; or acts again. */
+  pause(paused: boolean): void {
+    this.#apply({ type: 'pause', paused });
+  }
+
+  /** A person has forgiven its failures. @param askedMs when the request left whose answer says so. */
+  cleanup(askedMs: number): void {
+    this.#apply({ type: 'cleanup', askedMs });
   }
 
   down(how: 'graceful' | 'forced'): void {
@@ -100,24 +120,46 @@ export class Group {
     return groupReport(this.#state, this.#options.now());
   }
 
+  /** Of replicated data, as they were last seen. */
+  get copies(): Copy[] {
+    return [...this.#slots.values()].flatMap(({ copy }) => (copy === undefined ? [] : [copy]));
+  }
+
+  /** Looks at every copy now. @returns whether each could be seen. */
+  async lookAtCopies(): Promise<boolean> {
+    const seen = await Promise.all([...this.#slots.values()].map(({ attendance }) => attendance?.look() ?? true));
+    return seen.every((one) => one);
+  }
+
   dispose(): void {
     this.#disposed = true;
     clearTimeout(this.#timer);
     for (const slot of this.#slots.values()) {
       slot.calledOff.abort();
       slot.unwatch?.();
+      slot.attendance?.end();
     }
   }
 
   #adopt(plan: readonly Planned[]): Declared[] {
     for (const { declared, resource } of plan)
-      if (!this.#slots.has(declared.key))
-        this.#slots.set(declared.key, {
+      if (!this.#slots.has(declared.key)) {
+        const slot: Slot = {
           resource,
           queue: Promise.resolve(),
           calledOff: new AbortController(),
           unwatch: undefined,
+          attendance: undefined,
+          copy: undefined,
+        };
+        this.#slots.set(declared.key, slot);
+        slot.attendance = resource.attend?.((facts) => {
+          const copy = { group: this.name, resource: declared.id, ...facts };
+          if (JSON.stringify(copy) === JSON.stringify(slot.copy)) return;
+          slot.copy = copy;
+          if (!this.#disposed) this.#options.onCopies?.();
         });
+      }
     return plan.map(({ declared }) => declared);
   }
 
@@ -164,13 +206,16 @@ export class Group {
       case 'abort':
         this.#slots.get(effect.key)?.calledOff.abort();
         return;
-      case 'probe':
+      case 'probe': {
+        const { state: is } = this.#state.resources.find(({ key }) => key === effect.key) ?? {};
+        const wasFailed = is !== undefined && isLeftFailed(is);
         this.#act(effect.key, effect.timeoutMs + OUTER_TIMEOUT_MARGIN_MS, async (resource, signal) => ({
           type: 'probed',
           key: effect.key,
-          probe: await this.#probe(resource, effect.recurring, signal),
+          probe: await this.#probe(resource, effect.recurring, wasFailed, signal),
         }));
         return;
+      }
       case 'start':
         this.#act(effect.key, effect.timeoutMs + OUTER_TIMEOUT_MARGIN_MS, async (resource, signal) => ({
           type: 'started',
@@ -232,15 +277,15 @@ export class Group {
       failure: {
         resource: resource.id,
         severity: 'hard',
-        reason: `internal error: ${error instanceof Error ? error.message : String(error)}`,
+        reason: `internal error: ${textOf(error)}`,
       },
     });
   }
 
-  async #probe(resource: Resource, recurring: boolean, signal: AbortSignal): Promise<Probe> {
+  async #probe(resource: Resource, recurring: boolean, wasFailed: boolean, signal: AbortSignal): Promise<Probe> {
     const probe = await resource.probe({ recurring, signal });
-    // Adopted under a lease: the guard must know what it would have to take away.
-    if (probe.state === 'running' && !recurring && this.#state.want === 'up') {
+    // Adopted under a lease: the guard must know what it would have to take away. What was not well may run elsewhere by now.
+    if (probe.state === 'running' && (!recurring || wasFailed) && this.#state.want === 'up') {
       const held = await this.#hold(resource);
       if (!held.ok) return { state: 'failed', severity: held.severity, reason: held.reason };
     }
@@ -261,7 +306,7 @@ export class Group {
       return {
         ok: false,
         severity: 'soft',
-        reason: `the guard cannot protect it: ${error instanceof Error ? error.message : String(error)}`,
+        reason: `the guard cannot protect it: ${textOf(error)}`,
       };
     }
   }
@@ -284,8 +329,7 @@ export class Group {
     for (const resource of this.#state.resources) {
       const slot = this.#slots.get(resource.key);
       if (slot === undefined) continue;
-      const { is } = resource.state;
-      const runs = this.#state.want === 'up' && (is === 'running' || is === 'checking' || is === 'repairing');
+      const runs = this.#state.want === 'up' && shownState(resource.state) === 'running';
       if (runs && slot.unwatch === undefined)
         slot.unwatch = slot.resource.watch((what) => this.#apply({ type: 'changed', key: resource.key, what }));
       if (!runs && slot.unwatch !== undefined) {
@@ -301,6 +345,7 @@ export class Group {
     for (const [key, slot] of this.#slots) {
       if (named.has(key)) continue;
       slot.unwatch?.();
+      slot.attendance?.end();
       this.#slots.delete(key);
     }
   }
@@ -309,6 +354,7 @@ export class Group {
     clearTimeout(this.#timer);
     const due = runDue(this.#state, nowMs);
     if (due === undefined) return;
-    this.#timer = setTimeout(() => this.#apply({ type: 'tick' }), Math.max(1, due - this.#options.now() + 1));
+    const waitMs = Math.min(Math.max(1, due - this.#options.now() + 1), MAX_TIMER_MS);
+    this.#timer = setTimeout(() => this.#apply({ type: 'tick' }), waitMs);
   }
 }

@@ -2,12 +2,14 @@
  * The groups of this node: made and changed by the configuration that the coordinator sends, bounded by the policy of the node. Also
  * what this node will not do, and why.
  */
+import type { Copy } from '../../schemas/copies.ts';
 import { LEASE_PROFILES, MAX_GROUPS } from '../../schemas/limits.ts';
 import type { NodeConfig, NodeGroup, Refusal } from '../../schemas/wire.ts';
 import type { GuardClient } from '../guard/index.ts';
-import { type ResourceContext, releaseUnits } from '../resources/index.ts';
-import { type Addresses, bootMs, type Cgroups, type Log, subnetsOf, watchForFile } from '../system/index.ts';
+import { drbdResources, type ResourceContext, releaseUnits } from '../resources/index.ts';
+import { type Addresses, bootMs, type Cgroups, type Log, subnetsOf, textOf, watchForFile } from '../system/index.ts';
 import { Group, type Planned } from './group.ts';
+import type { NodeFuse } from './node-fuse.ts';
 import { type GroupPlan, planGroup } from './plan.ts';
 import { Policy, PolicyError } from './policy.ts';
 import type { GiveUp, RunNews } from './run.ts';
@@ -37,6 +39,8 @@ export interface Surroundings {
   onChange(group: string): void;
   /** Refusals, or which groups may be claimed, may have changed. */
   onReconsider(): void;
+  /** A copy of replicated data is not any more as it was told. */
+  onCopies(): void;
   onStateNotWritable(error: unknown): void;
 }
 
@@ -77,8 +81,26 @@ export class Groups {
     return [...this.#groups.values()];
   }
 
+  /** Of replicated data, of every group that may run here. */
+  copies(): Copy[] {
+    return this.all().flatMap((group) => group.copies);
+  }
+
+  /** The group whose data this DRBD resource is, by the configuration. */
+  groupOfDrbd(resource: string): string | undefined {
+    return this.#config?.groups.find(({ resources }) =>
+      resources.some((one) => one.type === 'drbd' && one.resource === resource),
+    )?.name;
+  }
+
   refusalsOf(name: string): readonly Refusal[] {
     return this.#refusals.get(name) ?? [];
+  }
+
+  /** Addresses, without prefix, that belong to groups and not to this node. */
+  virtualAddresses(): ReadonlySet<string> {
+    const resources = (this.#config?.groups ?? []).flatMap((group) => group.resources);
+    return new Set(resources.flatMap((one) => (one.type === 'vip' ? [one.address.split('/')[0] ?? one.address] : [])));
   }
 
   /** The configuration of an earlier life, before anything is begun. */
@@ -119,23 +141,27 @@ export class Groups {
     this.#stuck.set(name, reason);
   }
 
-  /** Groups that are verified to be down, and that this node may and can run. */
-  claimable(): Set<string> {
+  /** Groups that are verified to be down, and that this node may and can run, with the fuse it has. */
+  claimable(fuse?: Pick<NodeFuse, 'isEnoughFor'>): Set<string> {
+    const fences = new Map(this.#config?.groups.map(({ name, fence }) => [name, fence]));
     const ready = this.all().filter(
-      (group) => group.isDown && !this.#leaving.has(group.name) && this.refusalsOf(group.name).length === 0,
+      (group) =>
+        group.isDown &&
+        fuse?.isEnoughFor(fences.get(group.name) ?? 'guard') !== false &&
+        !this.#leaving.has(group.name) &&
+        this.refusalsOf(group.name).length === 0,
     );
     return new Set(ready.map((group) => group.name));
   }
 
   /** What this node will not do: by its policy, by what is installed, and because something of it cannot be stopped here. */
   refusals(): Refusal[] {
-    const stuck = [...this.#stuck]
-      .filter(([group]) => this.#around.heldEpoch(group) === undefined)
-      .map(([group, reason]) => ({
-        group,
-        resource: group,
-        reason: `runs here without a lease and cannot be stopped: ${reason}`,
-      }));
+    // whatever of a lease there still was is lost with it
+    const stuck = [...this.#stuck].map(([group, reason]) => ({
+      group,
+      resource: group,
+      reason: `runs here without a lease and cannot be stopped: ${reason}`,
+    }));
     // one reason for each group is enough to keep it away
     const first = [...this.#refusals.values()].flatMap((refusals) => refusals.slice(0, 1));
     const all = [...first, ...stuck].slice(0, MAX_GROUPS);
@@ -223,7 +249,7 @@ export class Groups {
   }
 
   #add(name: string, planned: readonly Planned[]): void {
-    const { log, guard, onNews, onDown, onChange, onStuck } = this.#around;
+    const { log, guard, onNews, onDown, onChange, onStuck, onCopies } = this.#around;
     const group = new Group(
       {
         name,
@@ -240,6 +266,7 @@ export class Groups {
           this.#save();
           onChange(name);
         },
+        onCopies,
       },
       planned,
     );
@@ -267,7 +294,9 @@ export class Groups {
   async #loadPolicy(): Promise<{ policy?: Policy; problem?: string }> {
     try {
       const subnets = subnetsOf(await this.#around.addresses.read());
-      return { policy: await Policy.load(`${this.#around.stateDir}/policy.yaml`, { subnets }) };
+      const replicated = this.#config?.groups.some(({ resources }) => resources.some(({ type }) => type === 'drbd'));
+      const drbd = replicated === true ? await drbdResources() : [];
+      return { policy: await Policy.load(`${this.#around.stateDir}/policy.yaml`, { subnets, drbd }) };
     } catch (error) {
       // whatever is wrong with it: what cannot be read allows nothing
       if (!(error instanceof PolicyError)) return { problem: `the policy cannot be read: ${textOf(error)}` };
@@ -300,8 +329,4 @@ function unitsOf(groups: readonly NodeGroup[]): Set<string> {
 /** The timing to go by before the coordinator has said anything. */
 export function timingBefore(config: NodeConfig | undefined) {
   return config?.timing ?? LEASE_PROFILES.default;
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

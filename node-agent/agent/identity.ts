@@ -1,23 +1,37 @@
 /**
- * Who this node is: the key pair it made when it joined, and the coordinator it belongs to. The private key never leaves the node;
- * every message to the coordinator is signed with it.
+ * Who this node is: the key pair it made when it joined, the coordinator it belongs to, and the key by which it knows that one. The private key
+ * never leaves the node.
  *
- * STATE_DIR holds `node.key` (PKCS8 PEM, 0600), `node.json` (written last: with it the node has joined) and `policy.yaml`.
+ * STATE_DIR holds `node.key` (PKCS8 PEM, 0600), `node.json` (written last: with it the node has joined), `policy.yaml` and `reset.env`; while
+ * the node's key is being changed (rekey.ts), `node.key.next` too.
  */
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { mkdir, stat } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { join as joinPath } from 'node:path';
 import * as z from 'zod';
-import { joinText } from '../../schemas/api.ts';
+import { PEER_PORT } from '../../schemas/limits.ts';
 import { nameSchema } from '../../schemas/names.ts';
-import { SIGNATURE_HEADERS, signedText } from '../../schemas/wire.ts';
-import { errnoOf, writeFileDurably } from '../system/index.ts';
+import {
+  enrolledText,
+  fingerprintIn,
+  fingerprintOf,
+  isPublicKey,
+  isSignedBy,
+  joinText,
+  publicHalf,
+  signText,
+} from '../../schemas/session.ts';
+import { readIfThere, writeFileDurably } from '../system/index.ts';
+import { resetFile } from './reset-choice.ts';
 
 export const DEFAULT_STATE_DIR = '/var/lib/holdfast';
 
 export interface IdentityFiles {
   readonly node: string;
   readonly key: string;
+  /** Only while it is being changed. */
+  readonly nextKey: string;
   readonly policy: string;
 }
 
@@ -25,6 +39,7 @@ export function identityFiles(stateDir: string): IdentityFiles {
   return {
     node: joinPath(stateDir, 'node.json'),
     key: joinPath(stateDir, 'node.key'),
+    nextKey: joinPath(stateDir, 'node.key.next'),
     policy: joinPath(stateDir, 'policy.yaml'),
   };
 }
@@ -34,8 +49,20 @@ const nodeFileSchema = z.object({
   url: z.url(),
   cluster: nameSchema,
   node: nameSchema,
+  /** Public key of the cluster (schemas/session.ts): whoever answers without it is not the coordinator. */
+  clusterKey: z.string().refine(isPublicKey, 'is not a public key'),
   /** Of the cluster's data as this node knows it (C7). */
   history: z.string().min(1).max(64).nullable(),
+  /** Where it listens for its peers; left out: on every address, at PEER_PORT. */
+  lan: z
+    .object({
+      address: z
+        .string()
+        .refine((text) => isIP(text) !== 0, 'is not an IP address')
+        .optional(),
+      port: z.int().min(1).max(65_535),
+    })
+    .optional(),
 });
 /** What is known of the node without its key. */
 export type NodeFile = z.infer<typeof nodeFileSchema>;
@@ -46,7 +73,7 @@ export interface Identity extends NodeFile {
 
 /** The identity cannot be used. The message says what is wrong with which file, and what to do. */
 export class IdentityError extends Error {
-  readonly reason: 'not-joined' | 'damaged' | 'too-open' | 'joined-elsewhere';
+  readonly reason: 'not-joined' | 'damaged' | 'too-open' | 'joined-elsewhere' | 'bad-token' | 'not-the-coordinator';
   constructor(reason: IdentityError['reason'], message: string) {
     super(message);
     this.name = 'IdentityError';
@@ -59,13 +86,26 @@ export async function readNodeFile(stateDir: string): Promise<NodeFile | undefin
   const path = identityFiles(stateDir).node;
   const text = await readIfThere(path);
   if (text === undefined) return undefined;
-  try {
-    return nodeFileSchema.parse(JSON.parse(text));
-  } catch {
+  const parsed = nodeFileSchema.safeParse(jsonOf(text));
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  // the one part of it that an administrator edits
+  if (parsed.error.issues.every((one) => one.path[0] === 'lan'))
     throw new IdentityError(
       'damaged',
-      `${path} is damaged; join again: remove it and run \`holdfast join\` with a new token`,
+      `${path}: ${issue?.path.join('.')}: ${issue?.message}; mend it, as in "lan": {"address": "192.0.2.7", "port": ${PEER_PORT}}, or take \`lan\` out for every address`,
     );
+  throw new IdentityError(
+    'damaged',
+    `${path} is damaged; join again: remove it and run \`holdfast join\` with a new token`,
+  );
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 
@@ -81,29 +121,48 @@ export async function loadIdentity(stateDir: string): Promise<Identity> {
       `${stateDir} holds no identity: this node has not joined a cluster; run \`holdfast join URL --token-file FILE\``,
     );
   const path = identityFiles(stateDir).key;
-  const pem = await readIfThere(path);
-  if (pem === undefined)
+  const key = await readKey(path);
+  if (key === undefined)
     throw new IdentityError('damaged', `${path} is missing; remove ${identityFiles(stateDir).node} and join again`);
-  await refuseOpenKey(path);
-  return { ...node, key: privateKey(pem, path) };
+  return { ...node, key };
 }
 
-/** Writes what changes in the life of an identity: the history id, the coordinator's URL. */
 export async function saveNodeFile(stateDir: string, file: NodeFile): Promise<void> {
-  const { url, cluster, node, history } = file;
+  const { url, cluster, node, clusterKey, history, lan } = file;
   await writeFileDurably(
     identityFiles(stateDir).node,
-    `${JSON.stringify({ url, cluster, node, history }, null, 2)}\n`,
+    `${JSON.stringify({ url, cluster, node, clusterKey, history, lan }, null, 2)}\n`,
     0o600,
   );
 }
 
-async function refuseOpenKey(path: string): Promise<void> {
+let updated: Promise<void> = Promise.resolve();
+
+/** Writes what changes in the life of an identity, one change after the other. @throws {FileWriteError} */
+export async function updateNodeFile(
+  stateDir: string,
+  change: Partial<Pick<NodeFile, 'history' | 'clusterKey'>>,
+): Promise<void> {
+  const before = updated;
+  const update = async () => {
+    await before.catch(() => undefined); // whoever asked for it was told
+    const file = await readNodeFile(stateDir);
+    if (file !== undefined) await saveNodeFile(stateDir, { ...file, ...change });
+  };
+  updated = update();
+  await updated;
+}
+
+/**
+ * @param remedy what to do about a key that others may have read.
+ * @throws {IdentityError} when others may read or write the key, or it is another user's.
+ */
+export async function refuseOpenKey(path: string, remedy = 'remove the node and join again'): Promise<void> {
   const { mode, uid } = await stat(path);
   if ((mode & 0o077) !== 0)
     throw new IdentityError(
       'too-open',
-      `${path} can be read by others (mode ${(mode & 0o777).toString(8)}), so the key may be known: remove the node and join again, or, if you are sure that nobody read it, chmod 600 ${path}`,
+      `${path} can be read by others (mode ${(mode & 0o777).toString(8)}), so the key may be known: ${remedy}, or, if you are sure that nobody read it, chmod 600 ${path}`,
     );
   const self = process.getuid?.() ?? 0;
   if (uid !== self && uid !== 0)
@@ -111,6 +170,21 @@ async function refuseOpenKey(path: string): Promise<void> {
       'too-open',
       `${path} belongs to another user (uid ${uid}); chown it to the one that runs the agent`,
     );
+}
+
+/** @returns undefined if there is no such file. @throws {IdentityError} when others may read or write it, or it is no key. */
+export async function readKey(path: string): Promise<KeyObject | undefined> {
+  const pem = await readIfThere(path);
+  if (pem === undefined) return undefined;
+  await refuseOpenKey(path);
+  return privateKey(pem, path);
+}
+
+/** The keys that this node may have: while it is being changed there are two. One that cannot be used is left out. */
+export async function nodeKeys(stateDir: string): Promise<KeyObject[]> {
+  const { key, nextKey } = identityFiles(stateDir);
+  const found = await Promise.allSettled([readKey(key), readKey(nextKey)]);
+  return found.flatMap((one) => (one.status === 'fulfilled' && one.value !== undefined ? [one.value] : []));
 }
 
 function privateKey(pem: string, path: string): KeyObject {
@@ -123,47 +197,18 @@ function privateKey(pem: string, path: string): KeyObject {
   throw new IdentityError('damaged', `${path} is not an Ed25519 private key; remove the node and join again`);
 }
 
-/** Raw public key, base64url: as it is sent when enrolling. */
-export function publicKeyText(key: KeyObject): string {
-  const { x } = createPublicKey(key).export({ format: 'jwk' });
-  if (x === undefined) throw new TypeError('not an Ed25519 key');
-  return x;
-}
-
-/** Ed25519 signature over a text, base64url. */
-export function signText(key: KeyObject, text: string): string {
-  return sign(null, Buffer.from(text), key).toString('base64url');
-}
-
-export interface SignedRequest {
-  readonly method: string;
-  /** Path of the URL, without a query. */
-  readonly path: string;
-  readonly node: string;
-  readonly incarnation: string;
-  /** One that the coordinator gave out; it takes each once. */
-  readonly nonce: string;
-  /** '' for a request without a body. */
-  readonly body: string | Uint8Array;
-}
-
-/** The headers that prove who sent a request (schemas/wire.ts). */
-export function signRequest(key: KeyObject, request: SignedRequest): Record<string, string> {
-  const { method, path, node, incarnation, nonce, body } = request;
-  const bodySha256 = createHash('sha256').update(body).digest('hex');
-  return {
-    [SIGNATURE_HEADERS.node]: node,
-    [SIGNATURE_HEADERS.incarnation]: incarnation,
-    [SIGNATURE_HEADERS.nonce]: nonce,
-    [SIGNATURE_HEADERS.signature]: signText(key, signedText({ method, path, node, incarnation, nonce, bodySha256 })),
-  };
-}
-
 export interface Enrolment {
   readonly token: string;
   readonly node: string;
   readonly publicKey: string;
   readonly proof: string;
+}
+
+/** What the coordinator answers (`enrolledSchema`). */
+export interface Enrolled {
+  readonly history: string;
+  readonly clusterKey: string;
+  readonly signature: string;
 }
 
 export interface JoinRequest {
@@ -174,8 +219,12 @@ export interface JoinRequest {
   readonly token: string;
   /** Text of policy.yaml, for a node that has none yet. */
   readonly policy: string;
+  /** Where it is to listen for its peers; undefined: on every address, at PEER_PORT. */
+  readonly lan?: NodeFile['lan'];
+  /** Text of reset.env. `chosen` replaces what is there from before; without it that is kept. */
+  readonly reset: { readonly text: string; readonly chosen: boolean };
   /** Sends the enrolment to the coordinator; rejects when it is refused. */
-  readonly enrol: (body: Enrolment) => Promise<{ history: string }>;
+  readonly enrol: (body: Enrolment) => Promise<Enrolled>;
 }
 
 export type JoinOutcome =
@@ -185,7 +234,8 @@ export type JoinOutcome =
 /**
  * Makes a key pair, enrols it and writes the node's files, in an order in which a crash leaves either no identity or a whole one.
  * An identity that is there already is never overwritten.
- * @throws {IdentityError} `joined-elsewhere` when the directory belongs to another node or cluster; whatever `enrol` throws.
+ * @throws {IdentityError} `joined-elsewhere` when the directory belongs to another node or cluster; `bad-token`; `not-the-coordinator` when
+ *   what answers does not have the key that the token names; whatever `enrol` throws.
  */
 export async function joinCluster(request: JoinRequest): Promise<JoinOutcome> {
   const { stateDir, url, cluster, node } = request;
@@ -199,17 +249,32 @@ export async function joinCluster(request: JoinRequest): Promise<JoinOutcome> {
       `${stateDir} already is node ${existing.node} of cluster ${existing.cluster} at ${existing.url}; stop its agent and remove ${files.node} to join as another, or give --state-dir for a second one`,
     );
   }
+  const fingerprint = fingerprintIn(request.token);
+  if (fingerprint === undefined)
+    throw new IdentityError(
+      'bad-token',
+      'this is no complete join token: copy the whole line that `holdfast node token create` printed',
+    );
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
   const pem = await enrollingKey(files.key);
   const key = createPrivateKey(pem);
   // Written before it is enrolled: should the answer be lost, the same key can repeat the same token.
   await writeFileDurably(files.key, pem, 0o600);
-  const publicKey = publicKeyText(key);
+  const publicKey = publicHalf(key);
   const proof = signText(key, joinText(cluster, node, publicKey, request.token));
-  const { history } = await request.enrol({ token: request.token, node, publicKey, proof });
+  const { history, clusterKey, signature } = await request.enrol({ token: request.token, node, publicKey, proof });
+  const signed = isSignedBy(clusterKey, signature, enrolledText(cluster, node, publicKey, history));
+  if (!signed || fingerprintOf(clusterKey) !== fingerprint)
+    throw new IdentityError(
+      'not-the-coordinator',
+      `what answers at ${url} does not have the key ${fingerprint} that the token names: it is not the coordinator that made the token, or something in between answers in its name; the token may be known to it: \`holdfast node remove ${node}\`, and create another one`,
+    );
   const policy = (await readIfThere(files.policy)) === undefined ? 'written' : 'kept';
   if (policy === 'written') await writeFileDurably(files.policy, request.policy, 0o644);
-  await saveNodeFile(stateDir, { url, cluster, node, history });
+  const reset = resetFile(stateDir);
+  if (request.reset.chosen || (await readIfThere(reset)) === undefined)
+    await writeFileDurably(reset, request.reset.text, 0o644);
+  await saveNodeFile(stateDir, { url, cluster, node, clusterKey, history, lan: request.lan });
   return { outcome: 'joined', policy };
 }
 
@@ -222,13 +287,4 @@ async function enrollingKey(path: string): Promise<string> {
     return pem;
   }
   return generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
 }

@@ -1,7 +1,7 @@
 /** Events of this node on their way to the coordinator: kept in order until it has acknowledged them, oldest dropped first. */
 import { randomBytes } from 'node:crypto';
 import type { AgentEvent } from '../../schemas/events.ts';
-import { MAX_EVENTS_PER_REPORT, MAX_QUEUED_EVENTS } from '../../schemas/limits.ts';
+import { MAX_DETAIL_LENGTH, MAX_EVENTS_PER_REPORT, MAX_QUEUED_EVENTS } from '../../schemas/limits.ts';
 
 /** Of events in one report: leases must always fit beside them. */
 const MAX_BYTES = 32 * 1024;
@@ -24,7 +24,7 @@ export class Journal {
     this.#queue.push({
       id: `${this.#process}-${this.#count}`,
       atMs: this.#now(),
-      entry: { ...entry, detail: entry.detail.slice(0, 2_000) },
+      entry: { ...entry, detail: entry.detail.slice(0, MAX_DETAIL_LENGTH) },
     });
     if (this.#queue.length <= MAX_QUEUED_EVENTS) return;
     this.#queue.shift();
@@ -33,6 +33,14 @@ export class Journal {
 
   get pending(): number {
     return this.#queue.length;
+  }
+
+  /** What the coordinator has not acknowledged for so long, oldest first. */
+  unheard(forMs: number): { readonly id: string; readonly agoMs: number; readonly entry: JournalEntry }[] {
+    const nowMs = this.#now();
+    return this.#queue
+      .map(({ id, atMs, entry }) => ({ id, agoMs: nowMs - atMs, entry }))
+      .filter(({ agoMs }) => agoMs >= forMs);
   }
 
   /** The oldest that fit into one report. */

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { LEASE_PROFILES, type LeaseTiming } from '../../schemas/limits.ts';
 import type { NodeConfig, Observation } from '../../schemas/wire.ts';
 import { attemptOf, nextDue, reportDue } from './keep.ts';
-import { free, Keeper, renewed, START } from './testing.ts';
+import { free, grant, heldLease, Keeper, renewed, START } from './testing.ts';
 
 const T = LEASE_PROFILES.default;
 const configOf = (timing: LeaseTiming, revision = 2): NodeConfig => ({ revision, timing, groups: [] });
@@ -33,9 +33,30 @@ describe('P3: a new incarnation', () => {
     deepEqual(keeper.sends().epochs, { db: 4 });
   });
 
+  test('tells its epochs again when it is asked to: another incarnation of its name was heard in between', () => {
+    const keeper = new Keeper({ epochs: { db: 4 } });
+    keeper.answered(keeper.sends(), { tellEpochs: true });
+    ok(reportDue(keeper.state, keeper.now), 'at once');
+    const again = keeper.sends();
+    deepEqual(again.epochs, { db: 4 });
+    keeper.answered(again);
+    equal(keeper.sends().epochs, undefined);
+  });
+
+  test('tells them with every report while it is refused: old data may take it for another (C7)', () => {
+    const keeper = new Keeper({ epochs: { db: 4 } });
+    for (let refused = 0; refused < 2; refused++) {
+      const report = keeper.sends();
+      deepEqual(report.epochs, refused === 0 ? undefined : { db: 4 });
+      keeper.answered(report, { problem: { code: 'identity-conflict', detail: '' } });
+    }
+  });
+
   test('keeps the history of the first answer, on disk', () => {
     const keeper = new Keeper({ history: null });
-    deepEqual(keeper.answered(keeper.sends()), [{ kind: 'persist', history: 'h1', epochs: {} }]);
+    deepEqual(keeper.answered(keeper.sends()), [
+      { kind: 'persist', history: 'h1', epochs: {}, promiseMs: 0, coordinator: { generation: 1, instance: 'i1' } },
+    ]);
     equal(keeper.state.history, 'h1');
   });
 });
@@ -44,6 +65,7 @@ describe('C2: the claimant’s side of the wait', () => {
   const other = (renewal: string, claim: Observation['claim'] = 'after'): Observation => ({
     group: 'db',
     renewal,
+    released: null,
     claim,
     waitMs: T.takeoverMs,
   });
@@ -213,7 +235,7 @@ describe('a change of the lease’s length', () => {
     keeper.now += 14_000;
     keeper.state = {
       ...keeper.state,
-      held: { db: { epoch: 1, voters: [], deadlineMs: keeper.now + 6_000, phase: 'active' } },
+      held: { db: heldLease({ epoch: 1, deadlineMs: keeper.now + 6_000, phase: 'active' }) },
     };
     const under = keeper.sends();
     keeper.answered(keeper.sends(), { config: configOf(T) });
@@ -235,6 +257,19 @@ describe('a change of the lease’s length', () => {
     equal(keeper.sends().leaseMs, LEASE_PROFILES.fast.leaseMs);
   });
 
+  test('a shorter lease gives what runs the later instant of the guard at once: it is not taken away while it is renewed', () => {
+    const keeper = new Keeper({ timing: LEASE_PROFILES.wan });
+    keeper.acquires();
+    const deadlineMs = keeper.held?.deadlineMs ?? 0;
+    keeper.now += 1_000;
+    const effects = keeper.answered(keeper.sends(), { config: configOf(T), leases: [renewed(1)] });
+    const pets = effects.filter(({ kind }) => kind === 'pet');
+    const last = pets.at(-1);
+    ok(last?.kind === 'pet');
+    ok(last.fireMs >= (keeper.held?.deadlineMs ?? 0) - T.stopMs, 'not before the agent itself would stop by force');
+    ok(last.deadlineMs >= deadlineMs);
+  });
+
   test('a lease counted by a short timing is not lost because the new one has a larger stop budget', () => {
     const keeper = new Keeper({ timing: LEASE_PROFILES.fast });
     keeper.acquires();
@@ -246,6 +281,50 @@ describe('a change of the lease’s length', () => {
     deepEqual(keeper.kinds, ['pet']);
     keeper.now = (keeper.held?.deadlineMs ?? 0) - LEASE_PROFILES.wan.stopMs;
     keeper.does({ type: 'tick' });
-    deepEqual(keeper.kinds, ['lost', 'stop']);
+    deepEqual(keeper.kinds, ['pet', 'lost', 'stop']);
   });
+});
+
+describe('what has come up while an answer was on its way', () => {
+  test('a release is told at once, not with the next renewal', () => {
+    const keeper = new Keeper();
+    keeper.acquires();
+    const before = keeper.sends();
+    keeper.now += 5;
+    keeper.does({ type: 'stopped', group: 'db' });
+    keeper.answered(before, { leases: [renewed(1)] });
+    ok(reportDue(keeper.state, keeper.now));
+    deepEqual(
+      keeper.sends().releases.map(({ epoch }) => epoch),
+      [1],
+    );
+  });
+
+  test('so is news; without either the next report waits for its time', () => {
+    const keeper = new Keeper();
+    const before = keeper.sends();
+    keeper.now += 5;
+    keeper.does({ type: 'news' });
+    keeper.answered(before);
+    ok(reportDue(keeper.state, keeper.now));
+    keeper.answered(keeper.sends());
+    ok(!reportDue(keeper.state, keeper.now));
+    equal(nextDue(keeper.state, keeper.now), keeper.now + T.renewMs);
+  });
+});
+
+test('while something that was lost is being taken down nothing else is claimed or taken up: it may not run beside it', () => {
+  const keeper = new Keeper({ claimable: new Set(['db', 'log']) });
+  keeper.acquires();
+  const log: Observation = { ...free, group: 'log' };
+  const before = keeper.sends();
+  keeper.answered(before, { observed: [log] });
+  const claim = keeper.sends();
+  equal(claim.claims.length, 1);
+  keeper.does({ type: 'unprotected', group: 'db' });
+  const granted = { ...grant(1), group: 'log' };
+  deepEqual(keeper.answered(claim, { observed: [log], grants: [granted] }), []);
+  deepEqual(keeper.sends().claims, []);
+  keeper.does({ type: 'stopped', group: 'db' });
+  equal(keeper.sends().claims.length, 1);
 });

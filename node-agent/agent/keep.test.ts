@@ -1,11 +1,14 @@
 import { deepEqual, equal, ok } from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { activationReserveMs, fuseInstant, LEASE_PROFILES } from '../../schemas/limits.ts';
+import { timingWith } from '../../schemas/fuse.ts';
+import { activationReserveMs, fuseInstant, GUARD_LATENESS_MS, LEASE_PROFILES } from '../../schemas/limits.ts';
 import type { Grant, LeaseAnswer } from '../../schemas/wire.ts';
 import { type KeepState, nextDue, reportDue } from './keep.ts';
-import { free, grant, Keeper, renewed, START } from './testing.ts';
+import { free, grant, heldLease, Keeper, renewed, START } from './testing.ts';
 
 const T = LEASE_PROFILES.default;
+/** When the guard acts if the agent has not begun to stop by force. */
+const unattended = (deadlineMs: number) => deadlineMs - T.stopMs + GUARD_LATENESS_MS;
 
 describe('P2, O4: a grant', () => {
   test('is made durable, then the fuse is armed, then the group may start: in this order', () => {
@@ -14,8 +17,21 @@ describe('P2, O4: a grant', () => {
     const effects = keeper.acquires(5);
     const deadlineMs = sent + T.leaseMs;
     deepEqual(effects, [
-      { kind: 'persist', history: 'h1', epochs: { db: 5 } },
-      { kind: 'arm', group: 'db', epoch: 5, deadlineMs, fireMs: fuseInstant(deadlineMs, T), voters: ['alice', 'bob'] },
+      {
+        kind: 'persist',
+        history: 'h1',
+        epochs: { db: 5 },
+        promiseMs: 0,
+        coordinator: { generation: 1, instance: 'i1' },
+      },
+      {
+        kind: 'arm',
+        group: 'db',
+        epoch: 5,
+        deadlineMs,
+        fireMs: unattended(deadlineMs),
+        voters: { version: 1, names: ['alice', 'bob'] },
+      },
       { kind: 'run', group: 'db', epoch: 5 },
     ]);
     equal(keeper.held?.phase, 'active');
@@ -70,7 +86,7 @@ describe('O1: the deadline', () => {
     const sent = keeper.now;
     const [pet] = keeper.renews(1, 'run', 900);
     const deadlineMs = sent + T.leaseMs;
-    deepEqual(pet, { kind: 'pet', group: 'db', epoch: 1, deadlineMs, fireMs: fuseInstant(deadlineMs, T) });
+    deepEqual(pet, { kind: 'pet', group: 'db', epoch: 1, deadlineMs, fireMs: unattended(deadlineMs) });
     equal(keeper.held?.deadlineMs, deadlineMs);
   });
 
@@ -130,7 +146,7 @@ describe('O1: the deadline', () => {
     const report = keeper.sends();
     keeper.state = {
       ...keeper.state,
-      held: { db: { epoch: 1, voters: [], deadlineMs: keeper.now + 9_000, phase: 'active' } },
+      held: { db: heldLease({ epoch: 1, deadlineMs: keeper.now + 9_000, phase: 'active' }) },
     };
     keeper.now += 8_990;
     deepEqual(keeper.answered(report, { leases: [renewed(1)] }), []);
@@ -149,11 +165,35 @@ describe('O3: a lease that was not renewed', () => {
     deepEqual(
       keeper.does({ type: 'tick' }).map((effect) => [effect.kind, 'how' in effect ? effect.how : undefined]),
       [
+        ['pet', undefined],
         ['lost', undefined],
         ['stop', 'forced'],
       ],
     );
     deepEqual(keeper.does({ type: 'tick' }), [], 'once');
+  });
+
+  test('is taken away by the guard soon after deadline − S, unless the agent says that it has begun', () => {
+    const keeper = new Keeper();
+    const armed = keeper.acquires().find(({ kind }) => kind === 'arm');
+    const deadlineMs = keeper.held?.deadlineMs ?? 0;
+    const instant = (fireMs: number) => ({ deadlineMs, fireMs });
+    ok(armed?.kind === 'arm');
+    deepEqual(instant(armed.fireMs), instant(deadlineMs - 1_500 + 150));
+    keeper.now = deadlineMs - T.stopMs;
+    const [begun] = keeper.does({ type: 'tick' });
+    deepEqual(begun, { kind: 'pet', group: 'db', epoch: 1, deadlineMs, fireMs: fuseInstant(deadlineMs, T) });
+  });
+
+  test('that is lost shortly before deadline − S by a refusal leaves the agent S less the guard’s part, too', () => {
+    const keeper = new Keeper();
+    keeper.acquires();
+    const deadlineMs = keeper.held?.deadlineMs ?? 0;
+    const report = keeper.sends();
+    keeper.now = deadlineMs - T.stopMs - 100;
+    keeper.answered(report, { problem: { code: 'declared-dead', detail: 'said so' } });
+    const pet = keeper.effects.find(({ kind }) => kind === 'pet');
+    deepEqual(pet, { kind: 'pet', group: 'db', epoch: 1, deadlineMs, fireMs: fuseInstant(keeper.now + T.stopMs, T) });
   });
 
   test('is lost for ever: neither named in a report nor brought back by an answer', () => {
@@ -180,7 +220,7 @@ describe('O3: a lease that was not renewed', () => {
     const report = keeper.sends();
     keeper.now = (keeper.held?.deadlineMs ?? 0) - T.stopMs;
     keeper.answered(report, { leases: [renewed(1)] });
-    deepEqual(keeper.kinds, ['lost', 'stop']);
+    deepEqual(keeper.kinds, ['pet', 'lost', 'stop']);
   });
 
   test('a refused renewal ends it now; of another epoch it says nothing', () => {
@@ -219,6 +259,21 @@ describe('O3: a lease that was not renewed', () => {
 });
 
 describe('O5: a release', () => {
+  test('has nothing started once it is being made, though its grant was still on the way to the disk', () => {
+    const keeper = new Keeper();
+    keeper.acquires(3);
+    deepEqual(keeper.does({ type: 'closing', group: 'db' }), []);
+    equal(keeper.held?.phase, 'draining');
+    deepEqual(
+      keeper.renews(3, 'run').map(({ kind }) => kind),
+      ['pet'],
+      'renewed until the guard has forgotten it',
+    );
+    equal(keeper.held?.phase, 'draining', 'and not started by an order to run');
+    keeper.does({ type: 'stopped', group: 'db' });
+    deepEqual(keeper.sends().releases, [{ group: 'db', epoch: 3 }]);
+  });
+
   test('is not told while a lost lease is still being stopped', () => {
     const keeper = new Keeper();
     keeper.acquires(3);
@@ -259,6 +314,15 @@ describe('O5: a release', () => {
     deepEqual(keeper.sends().releases, [{ group: 'db', epoch: 3, failure }]);
   });
 
+  test('keeps what it tells when the grant of its epoch arrives a second time, by the other way', () => {
+    const keeper = new Keeper();
+    keeper.acquires(3);
+    const failure = { resource: 'ip', severity: 'hard', reason: 'no device', verdict: 'stop' } as const;
+    keeper.does({ type: 'stopped', group: 'db', failure });
+    deepEqual(keeper.answered({ id: 'r2' }, { grants: [grant(3)] }), []);
+    deepEqual(keeper.sends().releases, [{ group: 'db', epoch: 3, failure }]);
+  });
+
   test('is final: the epoch is not acted upon again, whatever arrives', () => {
     const keeper = new Keeper();
     keeper.acquires(3);
@@ -273,12 +337,15 @@ describe('O5: a release', () => {
     const keeper = new Keeper();
     keeper.acquires(3);
     keeper.does({ type: 'stopped', group: 'db' });
-    keeper.state = { ...keeper.state, observed: { db: { renewal: null, sinceMs: 0, claim: 'now', waitMs: 0 } } };
+    keeper.state = {
+      ...keeper.state,
+      observed: { db: { renewal: null, sinceMs: 0, claim: 'now', released: null, waitMs: 0 } },
+    };
     deepEqual(keeper.sends().claims, []);
   });
 
   test('is not sent during the quarantine: the lease runs out instead', () => {
-    const keeper = new Keeper({ held: { db: { epoch: 3, voters: [], deadlineMs: START + 2_000, phase: 'lost' } } });
+    const keeper = new Keeper({ held: { db: heldLease({ epoch: 3, deadlineMs: START + 2_000, phase: 'lost' }) } });
     keeper.state = { ...keeper.state, quarantineEndMs: keeper.now + 1_000 };
     keeper.does({ type: 'stopped', group: 'db' });
     deepEqual(keeper.sends().releases, []);
@@ -314,7 +381,7 @@ describe('an order to release', () => {
     keeper.renews(1, 'release');
     keeper.now = (keeper.held?.deadlineMs ?? 0) - T.stopMs;
     keeper.does({ type: 'tick' });
-    deepEqual(keeper.kinds, ['lost', 'stop']);
+    deepEqual(keeper.kinds, ['pet', 'lost', 'stop']);
   });
 });
 
@@ -337,5 +404,29 @@ describe('what would not stop', () => {
     keeper.does({ type: 'stuck', group: 'db' });
     keeper.does({ type: 'stopped', group: 'db' });
     deepEqual(keeper.sends().releases, [{ group: 'db', epoch: 3, forced: true }]);
+  });
+});
+
+describe('with a watchdog', () => {
+  const lastWord = { kind: 'watchdog', leastS: 1, mostS: 600 } as const;
+  const timing = timingWith(T, lastWord);
+
+  test('the guard acts earlier, and what must be left for a start includes the time-out (I6)', () => {
+    const keeper = new Keeper({ timing, lastWord });
+    const armed = keeper.acquires(5, 0).find(({ kind }) => kind === 'arm');
+    ok(armed?.kind === 'arm');
+    keeper.now = armed.deadlineMs - T.stopMs;
+    const [begun] = keeper.does({ type: 'tick' });
+    ok(begun?.kind === 'pet');
+    equal(begun.deadlineMs - begun.fireMs, 500 + 200);
+    equal(new Keeper({ timing, lastWord }).acquires(5, T.leaseMs - (1_500 + 1_000 + 200) - 10).length, 0);
+    equal(new Keeper({ timing, lastWord }).acquires(5, T.leaseMs - (1_500 + 1_000 + 200) - 20).length, 3);
+  });
+
+  test('the timing of a new configuration gets this node’s own fuse', () => {
+    const keeper = new Keeper({ timing, lastWord });
+    keeper.answered(keeper.sends(), { config: { revision: 2, timing: LEASE_PROFILES.wan, groups: [] } });
+    equal(keeper.state.timing.watchdogMs, 3_000);
+    equal(keeper.state.timing.fuseMs, 1_666);
   });
 });

@@ -7,19 +7,53 @@
  *
  * Losing is terminal: a lease that was not extended in time is stopped by force and given back; it comes back only as a new epoch.
  *
- * Room for promises (O2, P1, P4): `Held.voters` is kept and written to the guard; deadlines come from `deadlineFrom` alone.
+ * Beside the coordinator, the promises of all other voters lengthen a lease that still runs (O2): keep-promises.ts.
  */
+import { timingWith } from '../../schemas/fuse.ts';
+import { activationReserveMs, CLOCK_GRANULARITY_MS, PROTOCOL_MAJOR, PROTOCOL_MINOR } from '../../schemas/limits.ts';
+import type { Grant, Release, Reply, Report } from '../../schemas/wire.ts';
+import { claimableFrom, claims, clearsUp, keptOut, mayClaimNow, observe, onRenewals } from './keep-claims.ts';
 import {
-  activationReserveMs,
-  CLOCK_GRANULARITY_MS,
-  fuseInstant,
-  PROTOCOL_MAJOR,
-  PROTOCOL_MINOR,
-} from '../../schemas/limits.ts';
-import type { Claim, Grant, Release, Renewals, Reply, Report } from '../../schemas/wire.ts';
-import type { Held, KeepEffect, KeepEvent, KeepOutcome, KeepState, Observed, Request } from './keep-state.ts';
+  deadlineFrom,
+  extendAll,
+  lose,
+  loseExpired,
+  onKept,
+  onRefused,
+  onRenewed,
+  onStuck,
+  onTiming,
+  stopFrom,
+  stopInstant,
+  tellAlone,
+  unattendedInstant,
+  withHeld,
+} from './keep-lease.ts';
+import { leaveDue, leaveGoesOn, leaveOverdue, onLeave } from './keep-leave.ts';
+import {
+  alone,
+  askDue,
+  isBacked,
+  isClean,
+  isVoid,
+  onAsk,
+  onPromised,
+  persisted,
+  runningPromise,
+} from './keep-promises.ts';
+import {
+  groupsOf,
+  type Held,
+  type KeepEffect,
+  type KeepEvent,
+  type KeepOutcome,
+  type KeepState,
+  type Request,
+} from './keep-state.ts';
 
+export { askDue, composeAsks, persisted } from './keep-promises.ts';
 export type * from './keep-state.ts';
+export { groupsOf, newKeep } from './keep-state.ts';
 
 const nothing = (state: KeepState): KeepOutcome => ({ state, effects: [] });
 
@@ -29,7 +63,7 @@ const REQUEST_MEMORY_LEASES = 2;
 export function keep(state: KeepState, event: KeepEvent, nowMs: number): KeepOutcome {
   switch (event.type) {
     case 'tick':
-      return loseExpired(state, nowMs);
+      return onTick(state, nowMs);
     case 'nudge':
     case 'news':
       return nothing({ ...state, nextReportMs: Math.min(state.nextReportMs, nowMs) });
@@ -37,18 +71,30 @@ export function keep(state: KeepState, event: KeepEvent, nowMs: number): KeepOut
       return onReply(state, event.reply, nowMs);
     case 'renewals':
       return nothing(onRenewals(state, event.renewals, nowMs));
+    case 'ask':
+      return onAsk(state, event.ask, nowMs);
+    case 'promised': {
+      const heard = onPromised(state, event.answer);
+      return extendAll(heard.state, heard.extensions, nowMs);
+    }
+    case 'kept':
+      return nothing(onKept(state, event));
     case 'claimable':
       return nothing({
         ...state,
         claimable: event.groups,
         nextReportMs: mayClaimNow(state, event.groups, nowMs) ? nowMs : state.nextReportMs,
       });
+    case 'closing':
+      return nothing(onClosing(state, event.group));
     case 'stopped':
       return onStopped(state, event.group, event.failure, nowMs);
     case 'stuck':
       return onStuck(state, event.group, nowMs);
     case 'unprotected':
       return lose(state, event.group, event.why ?? 'its fuse could not be armed or petted', nowMs);
+    case 'leave':
+      return onLeave(state, nowMs);
     case 'refused':
       return onProblem(state, event.problem, nowMs);
     default:
@@ -62,12 +108,13 @@ export function nextDue(state: KeepState, nowMs: number): number {
   for (const held of Object.values(state.held))
     if (held.phase === 'active' || held.phase === 'draining') due = Math.min(due, stopInstant(state, held));
   for (const [group, seen] of Object.entries(state.observed)) {
-    if (seen.claim !== 'after' || !state.claimable.has(group) || state.held[group] !== undefined) continue;
-    const at = seen.sinceMs + seen.waitMs;
+    if (seen.claim === 'never' || !state.claimable.has(group) || state.held[group] !== undefined) continue;
+    const at = claimableFrom(state, group, seen);
     if (at > nowMs) due = Math.min(due, at);
   }
+  if (state.unanswered > 1) due = Math.min(due, askDue(state) ?? due);
   if (state.quarantineEndMs > nowMs) due = Math.min(due, state.quarantineEndMs);
-  return due;
+  return Math.min(due, leaveDue(state) ?? due);
 }
 
 /** Is it time to report: by the clock, because a wait has ended, or because there is a release to tell? */
@@ -77,11 +124,11 @@ export function reportDue(state: KeepState, nowMs: number): boolean {
   if (lastSentMs < state.quarantineEndMs && nowMs >= state.quarantineEndMs) return true;
   return Object.keys(claims(state, nowMs)).some((group) => {
     const seen = state.observed[group];
-    return seen?.claim === 'after' && lastSentMs < seen.sinceMs + seen.waitMs;
+    return seen !== undefined && lastSentMs < claimableFrom(state, group, seen);
   });
 }
 
-type Extras = Pick<Report, 'groups' | 'refusals' | 'events' | 'retiring'>;
+type Extras = Pick<Report, 'groups' | 'refusals' | 'copies' | 'events' | 'endpoint' | 'fuse' | 'peers' | 'retiring'>;
 
 /** The report to send now. The time of sending is recorded here, before its first byte leaves (O1). */
 export function compose(
@@ -94,7 +141,12 @@ export function compose(
   const { timing } = state;
   const leases = Object.entries(state.held)
     .filter(([, held]) => (held.phase === 'active' || held.phase === 'draining') && nowMs < stopInstant(state, held))
-    .map(([group, held]) => ({ group, epoch: held.epoch }));
+    .map(([group, held]) => ({
+      group,
+      epoch: held.epoch,
+      ...(held.kept ? { voters: held.voters.version, backed: isBacked(state, group, held, nowMs) } : {}),
+    }));
+  const promised = keptOut(state, nowMs);
   const claimed = claims(state, nowMs);
   const releases = Object.values(state.releases);
   const tellEpochs = state.instance === null || state.toldInstance !== state.instance;
@@ -113,7 +165,10 @@ export function compose(
     leases,
     claims: Object.values(claimed),
     releases,
+    ...(state.leaving === undefined ? {} : { leaving: true }),
+    ...(promised.length === 0 ? {} : { promised }),
     ...(tellEpochs ? { epochs: { ...state.epochs } } : {}),
+    ...(tellEpochs && state.coordinator !== null ? { coordinator: state.coordinator } : {}),
     ...extras,
   };
   const oldest = nowMs - REQUEST_MEMORY_LEASES * timing.leaseMs;
@@ -121,10 +176,12 @@ export function compose(
     Object.entries(state.requests).filter(([, request]) => request.sentMs >= oldest),
   );
   const request: Request = {
+    number: state.sent + 1,
     sentMs: nowMs,
     leaseMs: report.leaseMs,
     stopMs: timing.stopMs,
     groups: [...leases.map((lease) => lease.group), ...Object.keys(claimed)],
+    claims: Object.keys(claimed),
     releases,
     toldEpochs: tellEpochs,
   };
@@ -136,6 +193,7 @@ export function compose(
     state: {
       ...state,
       requests: { ...remembered, [id]: request },
+      sent: request.number,
       unanswered: state.unanswered + 1,
       unansweredSinceMs,
       nextReportMs: nowMs + retry,
@@ -163,23 +221,6 @@ function longestLeaseMs(state: KeepState, nowMs: number): number {
   return Math.max(state.timing.leaseMs, ...remaining);
 }
 
-function mayClaimNow(state: KeepState, claimable: ReadonlySet<string>, nowMs: number): boolean {
-  return Object.keys(claims({ ...state, claimable }, nowMs)).length > Object.keys(claims(state, nowMs)).length;
-}
-
-/** P2, P3: nothing is claimed that could not be activated. */
-function claims(state: KeepState, nowMs: number): Record<string, Claim> {
-  const wanted: Record<string, Claim> = {};
-  if (nowMs < state.quarantineEndMs) return wanted;
-  for (const [group, seen] of Object.entries(state.observed)) {
-    if (!state.claimable.has(group) || state.held[group] !== undefined || state.releases[group] !== undefined) continue;
-    const seenForMs = Math.max(0, nowMs - seen.sinceMs);
-    if (seen.claim === 'now' || (seen.claim === 'after' && seenForMs >= seen.waitMs))
-      wanted[group] = { group, renewal: seen.renewal, seenForMs };
-  }
-  return wanted;
-}
-
 function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
   // own: an id like `constructor` names no request
   const request = Object.hasOwn(before.requests, reply.id) ? before.requests[reply.id] : undefined;
@@ -189,19 +230,24 @@ function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
 
   const effects: KeepEffect[] = [];
   if (wasAway(before, nowMs)) effects.push({ kind: 'reconnected', awayMs: nowMs - before.lastAnswerMs });
+  const told = reply.tellEpochs !== true && (request.toldEpochs || before.toldInstance === reply.instance);
   let state: KeepState = {
     ...before,
     unanswered: 0,
     lastAnswerMs: nowMs,
     instance: reply.instance,
-    toldInstance: request.toldEpochs || before.toldInstance === reply.instance ? reply.instance : null,
-    nextReportMs: nowMs + reply.renewInMs,
+    toldInstance: told ? reply.instance : null,
+    // what has come up since that request was sent, and is due, is not put off by its answer
+    nextReportMs: before.nextReportMs <= nowMs ? before.nextReportMs : nowMs + reply.renewInMs,
     releases: acknowledge(before.releases, request.releases),
   };
   if (state.toldInstance === null) state = { ...state, nextReportMs: nowMs };
-  if (state.history === null) {
-    state = { ...state, history: reply.history };
-    effects.push({ kind: 'persist', history: state.history, epochs: state.epochs });
+  const { generation, instance } = reply;
+  const later = generation > (state.coordinator?.generation ?? -1);
+  if (later || state.history === null) {
+    const coordinator = later ? { generation, instance } : state.coordinator;
+    state = { ...state, history: state.history ?? reply.history, coordinator };
+    effects.push(persisted(state));
   }
   const step = (outcome: KeepOutcome) => {
     state = outcome.state;
@@ -213,9 +259,10 @@ function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
   // Another instance may call another document by the same number: its data may have been restored.
   const foreign = reply.instance !== before.instance;
   if (reply.config !== undefined && (foreign || reply.config.revision !== state.revision)) {
-    const { timing, revision } = reply.config;
-    state = { ...state, timing, revision, nextReportMs: nowMs };
-    effects.push({ kind: 'configure', config: reply.config });
+    const { revision } = reply.config;
+    const timing = timingWith(reply.config.timing, state.lastWord ?? { kind: 'none' });
+    state = { ...state, timing, revision, groups: groupsOf(reply.config), nextReportMs: nowMs };
+    effects.push(...onTiming(before, state, nowMs), { kind: 'configure', config: reply.config });
   }
   state = observe(state, reply, nowMs);
   return { state, effects };
@@ -227,89 +274,43 @@ function wasAway(state: KeepState, nowMs: number): boolean {
   return state.unanswered > retries && nowMs - state.lastAnswerMs >= retries * retryMs + renewMs;
 }
 
-/** What a request is worth: no more than the lease it named, nor than the one counted now. */
-function deadlineFrom(state: KeepState, request: Request): number {
-  return request.sentMs + Math.min(request.leaseMs, state.timing.leaseMs);
-}
-
-/** S that goes with it: a lease counted by a shorter timing is not lost because a longer one came into force meanwhile. */
-function stopFrom(state: KeepState, request: Request): number {
-  return Math.min(request.stopMs, state.timing.stopMs);
-}
-
-/** O3: when everything exclusive is forced down. */
-function stopInstant(state: KeepState, held: Held): number {
-  return held.deadlineMs - Math.min(held.stopMs ?? state.timing.stopMs, state.timing.stopMs);
-}
-
-function onRenewed(
-  state: KeepState,
-  answer: { group: string; epoch: number; order: 'run' | 'release' },
-  request: Request,
-  nowMs: number,
-): KeepOutcome {
-  const held = state.held[answer.group];
-  if (held === undefined || held.epoch !== answer.epoch || !request.groups.includes(answer.group))
-    return nothing(state);
-  if (held.phase === 'lost' || held.phase === 'stuck') return nothing(state);
-  if (nowMs >= stopInstant(state, held))
-    return lose(state, answer.group, 'the coordinator’s answer came too late', nowMs);
-  const deadlineMs = Math.max(held.deadlineMs, deadlineFrom(state, request));
-  const drain = answer.order === 'release' && held.phase === 'active';
-  const stopMs = deadlineMs > held.deadlineMs ? stopFrom(state, request) : held.stopMs;
-  const next: Held = {
-    ...held,
-    deadlineMs,
-    ...(stopMs === undefined ? {} : { stopMs }),
-    phase: drain ? 'draining' : held.phase,
-  };
-  const effects: KeepEffect[] = [];
-  const fireMs = fuseInstant(deadlineMs, state.timing);
-  // I2: a pet is only worth something before the fuse acts
-  if (deadlineMs > held.deadlineMs && nowMs < fireMs)
-    effects.push({ kind: 'pet', group: answer.group, epoch: held.epoch, deadlineMs, fireMs });
-  if (drain)
-    effects.push({
-      kind: 'stop',
-      group: answer.group,
-      how: 'graceful',
-      why: 'the coordinator asks for the group’s release',
-    });
-  return { state: withHeld(state, answer.group, next), effects };
-}
-
-/** O3: a message that proves a higher epoch or a revocation ends the lease now. */
-function onRefused(
-  state: KeepState,
-  answer: { group: string; epoch: number; reason: string },
-  nowMs: number,
-): KeepOutcome {
-  const held = state.held[answer.group];
-  if (held === undefined || held.epoch !== answer.epoch) return nothing(state);
-  return lose(state, answer.group, `the coordinator refused its renewal: ${answer.reason}`, nowMs);
-}
-
 /** P2: activate only what was granted to this incarnation, above every epoch seen, with enough left, outside the quarantine. */
 function onGrant(state: KeepState, grant: Grant, request: Request, nowMs: number): KeepOutcome {
   const { group, epoch } = grant;
   if (grant.incarnation !== state.incarnation || !request.groups.includes(group) || state.held[group] !== undefined)
     return nothing(state);
   if (epoch <= (state.epochs[group] ?? 0)) {
+    // it is being given back already, with what there is to tell of its end
+    if ((state.releases[group]?.epoch ?? 0) >= epoch) return nothing(state);
     // Granted before and never activated, or closed for ever (O5): nothing of it runs here, so it is given back.
+    if (!isClean(state, group, nowMs)) return nothing(state);
     const release: Release = { group, epoch };
     return nothing({ ...state, releases: { ...state.releases, [group]: release }, nextReportMs: nowMs });
   }
   const deadlineMs = deadlineFrom(state, request);
   const inQuarantine = nowMs < state.quarantineEndMs;
   const tooLate = deadlineMs - nowMs <= activationReserveMs(state.timing) + CLOCK_GRANULARITY_MS;
-  if (inQuarantine || tooLate || !state.claimable.has(group)) return nothing(state);
-  const held: Held = { epoch, voters: grant.voters, deadlineMs, stopMs: stopFrom(state, request), phase: 'active' };
-  const epochs = { ...state.epochs, [group]: epoch };
+  const promise = runningPromise(state, group, nowMs);
+  const keptOutByPromise = promise !== undefined && !isVoid(promise, grant.released);
+  if (inQuarantine || tooLate || keptOutByPromise || clearsUp(state, nowMs) || !state.claimable.has(group))
+    return nothing(state);
+  const held: Held = {
+    epoch,
+    voters: grant.voters,
+    kept: false,
+    promised: {},
+    deadlineMs,
+    coordinatorMs: deadlineMs,
+    stopMs: stopFrom(state, request),
+    phase: 'active',
+  };
+  const { [group]: _void, ...promises } = state.promises;
+  const next = withHeld({ ...state, promises, epochs: { ...state.epochs, [group]: epoch } }, group, held);
   return {
-    state: withHeld({ ...state, epochs }, group, held),
+    state: next,
     effects: [
-      { kind: 'persist', history: state.history, epochs },
-      { kind: 'arm', group, epoch, deadlineMs, fireMs: fuseInstant(deadlineMs, state.timing), voters: grant.voters },
+      persisted(next),
+      { kind: 'arm', group, epoch, deadlineMs, fireMs: unattendedInstant(state, held), voters: grant.voters },
       { kind: 'run', group, epoch },
     ],
   };
@@ -327,43 +328,14 @@ function onProblem(before: KeepState, problem: { code: string; detail: string },
   let state: KeepState = { ...before, unanswered: 0, lastAnswerMs: nowMs, nextReportMs: nowMs + before.timing.renewMs };
   const effects: KeepEffect[] = [{ kind: 'refused', code: problem.code, detail: problem.detail }];
   if (!revoking.has(problem.code)) return { state, effects };
+  // who is refused by data that is older than what it has seen is its witness (C7)
+  state = { ...state, toldInstance: null };
   for (const group of Object.keys(before.held)) {
     const lost = lose(state, group, problem.detail, nowMs);
     state = lost.state;
     effects.push(...lost.effects);
   }
   return { state, effects };
-}
-
-function observe(state: KeepState, reply: Reply, nowMs: number): KeepState {
-  const observed: Record<string, Observed> = {};
-  for (const seen of reply.observed) {
-    const known = state.observed[seen.group];
-    const same = known !== undefined && known.renewal === seen.renewal;
-    observed[seen.group] = {
-      renewal: seen.renewal,
-      sinceMs: same ? known.sinceMs : nowMs + CLOCK_GRANULARITY_MS,
-      claim: seen.claim,
-      waitMs: seen.waitMs,
-    };
-  }
-  const next = { ...state, observed };
-  // A claim refused in this very reply waits for the next renewal; a new permission to claim is used at once.
-  const fresh = Object.entries(claims(next, nowMs)).some(
-    ([group]) => state.observed[group]?.claim !== 'now' && !reply.refused.some((refusal) => refusal.group === group),
-  );
-  return fresh ? { ...next, nextReportMs: nowMs } : next;
-}
-
-/** The wait for a lease starts anew with each renewal of its owner, on this node's clock from when it hears of it. */
-function onRenewals(state: KeepState, renewals: Renewals['renewals'], nowMs: number): KeepState {
-  const observed = { ...state.observed };
-  for (const { group, renewal } of renewals) {
-    const known = observed[group];
-    if (known === undefined || known.renewal === renewal) continue;
-    observed[group] = { ...known, renewal, sinceMs: nowMs + CLOCK_GRANULARITY_MS };
-  }
-  return { ...state, observed };
 }
 
 function acknowledge(
@@ -377,64 +349,35 @@ function acknowledge(
   );
 }
 
-/** O3: at deadline − S everything exclusive is forced down. */
-function loseExpired(before: KeepState, nowMs: number): KeepOutcome {
-  let state = before;
-  const effects: KeepEffect[] = [];
-  for (const [group, held] of Object.entries(before.held)) {
-    if (held.phase === 'lost' || held.phase === 'stuck') continue;
-    if (nowMs < stopInstant(before, held)) continue;
-    const lost = lose(
-      state,
-      group,
-      `no renewal was answered for ${before.timing.leaseMs - before.timing.stopMs} ms`,
-      nowMs,
-    );
-    state = lost.state;
-    effects.push(...lost.effects);
-  }
-  return { state, effects };
+function onTick(before: KeepState, nowMs: number): KeepOutcome {
+  const expired = loseExpired(before, nowMs);
+  const longer = extendAll(expired.state, alone(expired.state, nowMs), nowMs);
+  const told = tellAlone(longer.state, nowMs);
+  const left = leaveOverdue(told.state, nowMs);
+  return { state: left.state, effects: [...expired.effects, ...longer.effects, ...told.effects, ...left.effects] };
 }
 
-function lose(state: KeepState, group: string, why: string, _nowMs: number): KeepOutcome {
+/** O5: what is being given back must not start, also where its grant was still waiting for the disk. It is renewed until it is closed. */
+function onClosing(state: KeepState, group: string): KeepState {
   const held = state.held[group];
-  if (held === undefined || held.phase === 'lost' || held.phase === 'stuck') return nothing(state);
-  return {
-    state: withHeld(state, group, { ...held, phase: 'lost' }),
-    effects: [
-      { kind: 'lost', group, epoch: held.epoch, why },
-      { kind: 'stop', group, how: 'forced', why },
-    ],
-  };
+  return held?.phase === 'active' ? withHeld(state, group, { ...held, phase: 'draining', paused: false }) : state;
 }
 
-/** O5: everything is down; give the lease back. Never while in quarantine, for an older epoch of this node may still be relied on. */
+/** O5: everything is down; give the lease back. Only when clean: an older epoch may still be relied on by what this node promised. */
 function onStopped(state: KeepState, group: string, failure: Release['failure'], nowMs: number): KeepOutcome {
   const held = state.held[group];
   if (held === undefined) return nothing(state);
   const { [group]: _gone, ...rest } = state.held;
   const forced = held.phase === 'lost' || held.phase === 'stuck' ? { forced: true } : {};
   const release: Release = { group, epoch: held.epoch, ...forced, ...(failure === undefined ? {} : { failure }) };
-  const clean = nowMs >= state.quarantineEndMs;
+  const clean = isClean(state, group, nowMs);
   return {
     state: {
-      ...state,
+      ...leaveGoesOn(state, nowMs),
       held: rest,
       releases: clean ? { ...state.releases, [group]: release } : state.releases,
       nextReportMs: nowMs,
     },
     effects: [],
   };
-}
-
-/** The lease is not renewed any more: what can still be stopped is, and the fuse brings down what would not stop. */
-function onStuck(state: KeepState, group: string, nowMs: number): KeepOutcome {
-  const held = state.held[group];
-  if (held === undefined) return nothing(state);
-  const lost = lose(state, group, 'something of it could not be stopped', nowMs);
-  return { ...lost, state: withHeld(lost.state, group, { ...held, phase: 'stuck' }) };
-}
-
-function withHeld(state: KeepState, group: string, held: Held): KeepState {
-  return { ...state, held: { ...state.held, [group]: held } };
 }

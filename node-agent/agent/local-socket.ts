@@ -3,8 +3,10 @@
  * a second one on the same state directory does not start.
  */
 import { chmodSync, rmSync } from 'node:fs';
-import { connect, createServer, type Server } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
+import * as z from 'zod';
+import { textOf } from '../system/index.ts';
 
 const CONNECT_MS = 1_000;
 const MAX_QUESTION_BYTES = 4_096;
@@ -19,10 +21,23 @@ export class AgentRunning extends Error {
   }
 }
 
+export interface LocalAnswers {
+  status(): Record<string, unknown>;
+  /** DRBD's handlers, with the name of the resource: `fence-peer` may take some seconds. */
+  drbd?(handler: DrbdHandler, resource: string): Promise<Record<string, unknown>>;
+}
+
+export type DrbdHandler = 'fence-peer' | 'unfence-peer';
+
+const questionSchema = z.union([
+  z.strictObject({ query: z.literal('status') }),
+  z.strictObject({ query: z.enum(['fence-peer', 'unfence-peer']), resource: z.string().min(1).max(64) }),
+]);
+
 /** @throws {AgentRunning} */
-export async function listenLocally(stateDir: string, status: () => Record<string, unknown>): Promise<Server> {
+export async function listenLocally(stateDir: string, answers: LocalAnswers): Promise<Server> {
   const path = join(stateDir, 'agent.sock');
-  if (await answers(path)) throw new AgentRunning(path);
+  if (await isAnswered(path)) throw new AgentRunning(path);
   rmSync(path, { force: true });
   const server = createServer((socket) => {
     let question = '';
@@ -32,7 +47,10 @@ export async function listenLocally(stateDir: string, status: () => Record<strin
     socket.on('data', (text: string) => {
       question += text;
       if (question.length > MAX_QUESTION_BYTES) socket.destroy();
-      else if (question.includes('\n')) socket.end(`${JSON.stringify(answer(question, status))}\n`);
+      else if (question.includes('\n')) {
+        socket.removeAllListeners('data');
+        void tell(socket, question, answers);
+      }
     });
   });
   await new Promise<void>((resolve, reject) => {
@@ -43,11 +61,32 @@ export async function listenLocally(stateDir: string, status: () => Record<strin
   return server;
 }
 
-function answer(question: string, status: () => Record<string, unknown>): Record<string, unknown> {
-  return /^\s*\{\s*"query"\s*:\s*"status"\s*\}\s*$/.test(question) ? status() : { error: 'ask {"query":"status"}' };
+async function tell(socket: Socket, question: string, answers: LocalAnswers): Promise<void> {
+  try {
+    socket.end(`${JSON.stringify(await answer(question, answers))}\n`);
+  } catch (error) {
+    socket.end(`${JSON.stringify({ error: textOf(error) })}\n`);
+  }
 }
 
-function answers(path: string): Promise<boolean> {
+async function answer(question: string, answers: LocalAnswers): Promise<Record<string, unknown>> {
+  const { data: asked } = questionSchema.safeParse(parsed(question));
+  if (asked === undefined) return { error: 'ask {"query":"status"}' };
+  if (asked.query === 'status') return answers.status();
+  return (await answers.drbd?.(asked.query, asked.resource)) ?? { error: 'the agent is starting' };
+}
+
+/** @returns undefined for what is no JSON: then it is no question either. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     const done = (result: boolean) => {

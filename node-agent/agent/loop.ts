@@ -1,36 +1,48 @@
 /**
- * The agent's shell: turns the clock, the coordinator's answers, the guard and the groups into events of the lease keeper, and carries
- * out what it answers. No decision is taken here.
- *
- * Order matters in one place only: an epoch is on disk, then the fuse is armed, then the first resource starts. What stops a group is
- * never queued behind anything.
+ * The agent's shell: turns the clock, the coordinator's answers, the guard and the groups into events of the lease keeper, and has
+ * carried out what it answers (effects.ts). No decision is taken here.
  */
-import { randomUUID } from 'node:crypto';
-import type { NodeConfig, Release, Reply } from '../../schemas/wire.ts';
-import { GuardClient, GuardError, type GuardState } from '../guard/index.ts';
-import { Addresses, bootMs, Cgroups, FileWriteError, type Log, processIdentity } from '../system/index.ts';
-import { Fuse, heldBy } from './fuse.ts';
+import { type KeyObject, randomUUID } from 'node:crypto';
+import { MAX_TIMER_MS, PEER_PORT } from '../../schemas/limits.ts';
+import type { NodeConfig, Reply } from '../../schemas/wire.ts';
+import { GuardClient, type GuardState } from '../guard/index.ts';
+import { Addresses, bootMs, Cgroups, type Log, processIdentity } from '../system/index.ts';
+import { beginning } from './beginning.ts';
+import { Effects } from './effects.ts';
+import { Fences, type FenceVerdict } from './fences.ts';
+import { Fuse } from './fuse.ts';
 import { Groups, timingBefore } from './groups.ts';
-import { type Identity, saveNodeFile } from './identity.ts';
+import { type Identity, nodeKeys, updateNodeFile } from './identity.ts';
 import { Journal } from './journal.ts';
 import {
+  askDue,
   attemptOf,
   compose,
-  type KeepEffect,
+  composeAsks,
   type KeepEvent,
   type KeepState,
   keep,
   nextDue,
   reportDue,
 } from './keep.ts';
+import { withCleanups } from './keep-orders.ts';
+import { Lan } from './lan.ts';
+import { NodeFuse } from './node-fuse.ts';
+import { Notifier } from './notifier.ts';
+import { loadPeerKey } from './peer-key.ts';
 import { Reporting } from './reporting.ts';
+import { guardArguments, type ResetChoice } from './reset-choice.ts';
 import type { RunNews } from './run.ts';
+import { SeenEpochs } from './seen-epochs.ts';
 import { StateFile } from './state-file.ts';
+import { Telling } from './telling.ts';
 import { Transport } from './transport.ts';
 
 export interface LoopOptions {
   readonly stateDir: string;
   readonly guardPath: string;
+  /** What a guard that this agent starts has as its last word: `none`, or `watchdog` with its device, or `sysrq`. */
+  readonly reset?: ResetChoice;
   readonly version: string;
   readonly identity: Identity;
   readonly log: Log;
@@ -53,36 +65,64 @@ const WEAKNESSES: Readonly<Record<string, string>> = {
 
 /** How long the last words (releases, events) may take before the agent ends. */
 const LAST_WORDS_MS = 1_500;
+/** Between two reports, so that what many groups have to tell at one moment goes into few of them. */
+const REPORT_GAP_MS = 10;
 
 export class AgentLoop {
   readonly #options: LoopOptions;
-  readonly #files: StateFile;
   readonly #journal = new Journal(bootMs);
   readonly #groups: Groups;
   readonly #cgroups: Cgroups | undefined;
   readonly #guard: GuardClient;
   readonly #fuse: Fuse;
+  readonly #nodeFuse: NodeFuse;
   readonly #transport: Transport;
+  readonly #lan: Lan;
+  readonly #seen: SeenEpochs;
+  readonly #notifier: Notifier;
+  readonly #fences = new Fences();
+  readonly #effects: Effects;
   #keep: KeepState;
   #timer: NodeJS.Timeout | undefined;
   readonly #reporting: Reporting = new Reporting(this.#journal);
-  #lastProblem = '';
+  /** When the last report left, performance.now(). */
+  #reportedMs = Number.NEGATIVE_INFINITY;
   #left = false;
   #ending: AgentEnd | undefined;
+  /** A report has said that nothing runs here any more and that this agent ends. */
+  #retired = false;
   readonly #ended = Promise.withResolvers<AgentEnd>();
 
-  private constructor(options: LoopOptions, files: StateFile, guard: GuardClient, guardPid: number, state: KeepState) {
-    const { log, stateDir } = options;
+  private constructor(
+    options: LoopOptions,
+    files: StateFile,
+    guard: GuardClient,
+    hello: Awaited<ReturnType<GuardClient['hello']>>,
+    peerKey: KeyObject,
+    state: KeepState,
+  ) {
+    const { log, stateDir, identity } = options;
     this.#options = options;
-    this.#files = files;
     this.#guard = guard;
     this.#keep = state;
+    this.#seen = new SeenEpochs({ stateDir, identity, files, journal: this.#journal, log });
+    const { node, cluster } = identity;
+    this.#notifier = new Notifier({ stateDir, node, cluster, journal: this.#journal, log });
     const addresses = new Addresses(log);
     const cgroups = Cgroups.locate();
     if ('problem' in cgroups) log.warn(`no cgroups: ${cgroups.problem}; only addresses can be run here`);
     this.#cgroups = 'problem' in cgroups ? undefined : cgroups;
-    const process = { pid: guardPid, identity: processIdentity(guardPid) };
-    this.#fuse = new Fuse({ guard, process, cgroups: this.#cgroups, addresses, log });
+    const process = { pid: hello.pid, identity: processIdentity(hello.pid) };
+    const onNotArmed = (why: string) => this.#nodeFuse.notArmed(why);
+    this.#fuse = new Fuse({ guard, process, cgroups: this.#cgroups, addresses, log, onNotArmed });
+    this.#nodeFuse = new NodeFuse({
+      guard,
+      reset: hello.reset,
+      asked: options.reset?.kind ?? 'none',
+      log,
+      onChange: () => queueMicrotask(() => this.#reconsider()),
+    });
+    this.#nodeFuse.follow(state.timing);
     this.#groups = new Groups({
       stateDir,
       files,
@@ -94,11 +134,12 @@ export class AgentLoop {
       lifetimeSeconds: (group) =>
         Math.max(1, Math.floor(((this.#keep.held[group]?.deadlineMs ?? 0) - bootMs()) / 1_000)),
       onNews: (group, news) => this.#onNews(group, news),
-      onDown: (group, failure) => void this.#onDown(group, failure),
-      onStuck: (group) => this.#onStuck(group),
+      onDown: (group, failure) => void this.#effects.onDown(group, failure),
+      onStuck: (group) => this.#effects.onStuck(group),
       onChange: (group) => this.#onGroupChange(group),
       onReconsider: () => this.#reconsider(),
-      onStateNotWritable: (error) => this.#notWritable(error),
+      onCopies: () => this.#decide({ type: 'news' }),
+      onStateNotWritable: (error) => this.#seen.notWritable(error),
     });
     this.#transport = new Transport({
       identity: options.identity,
@@ -108,6 +149,34 @@ export class AgentLoop {
       onRefused: (problem) => this.#decide({ type: 'refused', problem }),
       onNudge: () => this.#decide({ type: 'nudge' }),
       onRenewals: (renewals) => this.#decide({ type: 'renewals', renewals }),
+      onClusterKey: (clusterKey) => updateNodeFile(stateDir, { clusterKey }),
+      keys: () => nodeKeys(stateDir),
+    });
+    this.#lan = new Lan({
+      node: identity.node,
+      cluster: identity.cluster,
+      incarnation: state.incarnation,
+      key: peerKey,
+      listen: identity.lan ?? { port: PEER_PORT },
+      files,
+      log,
+      virtualAddresses: () => this.#groups.virtualAddresses(),
+      onAsk: (ask) => this.#decide({ type: 'ask', ask }),
+      onAnswer: (answer) => this.#decide({ type: 'promised', answer }),
+    });
+    this.#effects = new Effects({
+      groups: this.#groups,
+      fuse: this.#fuse,
+      seen: this.#seen,
+      lan: this.#lan,
+      telling: new Telling(this.#journal, log),
+      log,
+      keep: () => this.#keep,
+      decide: (event) => this.#decide(event),
+      onSettled: () => {
+        this.#reconsider();
+        this.#endWhenDown();
+      },
     });
   }
 
@@ -118,52 +187,26 @@ export class AgentLoop {
   static async start(options: LoopOptions): Promise<AgentLoop> {
     const { stateDir, identity, log } = options;
     const files = new StateFile(stateDir);
-    const [epochs, config] = await Promise.all([files.epochs(), files.config()]);
-    const timing = timingBefore(config);
+    const [epochs, config, peerKey] = await Promise.all([files.epochs(), files.config(), loadPeerKey(stateDir)]);
     let loop: AgentLoop | undefined;
-    // Epochs of another life of the cluster, from before this node joined again, say nothing about this one.
-    const otherLife = identity.history !== null && epochs.history !== null && epochs.history !== identity.history;
-    const seen = otherLife ? {} : epochs.epochs;
     const guard = await GuardClient.connect(stateDir, {
       spawn: options.guardPath,
+      arguments: guardArguments(options.reset ?? { kind: 'none' }),
       onLost: (reason) => loop?.onGuardLost(reason.message),
     });
     const hello = await guard.hello();
     for (const weakness of hello.weaknesses) log.warn(`guard: ${WEAKNESSES[weakness] ?? weakness}`);
-    const found = await guard.state();
-    const incarnation = found.incarnation ?? `${identity.node}-${randomUUID().slice(0, 13)}`;
-    if (found.incarnation === undefined) {
-      // A node that never worked under a lease has promised nothing to anyone. Noted first: an incarnation always has its quarantine.
-      const endMs = Object.keys(seen).length === 0 ? 0 : bootMs() + timing.promiseMs;
-      await guard.note('quarantine', String(endMs));
-      await guard.setIncarnation(incarnation);
-    }
-    const quarantineEndMs = Number((await guard.state()).notes.get('quarantine') ?? 0);
-    const state: KeepState = {
-      node: identity.node,
-      incarnation,
-      timing,
-      revision: 0,
-      history: identity.history ?? epochs.history,
-      epochs: seen,
-      quarantineEndMs,
-      held: heldBy(found, bootMs(), timing.stopMs),
-      claimable: new Set(),
-      releases: {},
-      observed: {},
-      requests: {},
-      nextReportMs: 0,
-      unanswered: 0,
-      unansweredSinceMs: bootMs(),
-      lastAnswerMs: bootMs(),
-      toldInstance: null,
-      instance: null,
-    };
-    loop = new AgentLoop(options, files, guard, hello.pid, state);
-    log.info(
-      `${identity.node} of ${identity.cluster}: incarnation ${incarnation}${found.incarnation === undefined ? '' : ' goes on'}`,
+    const { state, found, adopted } = await beginning(
+      guard,
+      identity,
+      epochs,
+      timingBefore(config),
+      hello.reset,
+      config,
     );
-    await loop.#begin(found, config, found.incarnation !== undefined);
+    loop = new AgentLoop(options, files, guard, hello, peerKey, state);
+    log.info(`${identity.node} of ${identity.cluster}: incarnation ${state.incarnation}${adopted ? ' goes on' : ''}`);
+    await loop.#begin(found, config, adopted);
     return loop;
   }
 
@@ -182,28 +225,82 @@ export class AgentLoop {
       incarnation: this.#keep.incarnation,
       revision: this.#keep.revision,
       connected: this.#keep.unanswered <= 1,
-      coordinator: { lastAnswerMs: nowMs - this.#keep.lastAnswerMs, way: this.#transport.way },
+      coordinator: {
+        lastAnswerMs: nowMs - this.#keep.lastAnswerMs,
+        way: this.#transport.way,
+        trouble: this.#transport.trouble,
+      },
       quarantineMs: Math.max(0, this.#keep.quarantineEndMs - nowMs),
+      fuse: this.#nodeFuse.report(),
+      peersHeardMs: this.#lan.heard(),
       groups: this.#groups.all().map((group) => {
         const held = this.#keep.held[group.name];
         return {
           ...group.report(),
           phase: held?.phase ?? null,
           leaseRemainingMs: held === undefined ? null : held.deadlineMs - nowMs,
+          voters: held?.voters.names ?? [],
+          livesOnPromises: held?.alone ?? false,
           refusals: this.#groups.refusalsOf(group.name),
+          copies: group.copies,
         };
       }),
     };
+  }
+
+  /** What DRBD's fence-peer handler asks: see fences.ts. */
+  async fencePeer(resource: string): Promise<FenceVerdict> {
+    const name = this.#groups.groupOfDrbd(resource);
+    if (name === undefined)
+      return { verdict: 'none', why: `no group that may run here has the DRBD resource ${resource}` };
+    if (!this.#holds(name))
+      return this.#keep.observed[name]?.claim === 'after'
+        ? { verdict: 'owned' }
+        : { verdict: 'none', why: `this node has no lease of ${name}` };
+    const seen = await this.lookAtDrbd(resource);
+    const copy = this.#groups.copies().find((one) => one.group === name && one.name === resource);
+    const frozen = copy?.role === 'Primary';
+    if (!seen || copy === undefined)
+      return { verdict: 'pending', frozen, why: `what has become of ${resource} could not be seen` };
+    this.#reporting.tellCopies();
+    const answer = this.#fences.wait(name, this.#keep.sent);
+    this.#decide({ type: 'news' });
+    if (await answer) return { verdict: 'outdated' };
+    if (!this.#holds(name)) return { verdict: 'none', why: `the lease of ${name} has ended` };
+    return { verdict: 'pending', frozen, why: 'the coordinator has not answered' };
+  }
+
+  /** Looks at a DRBD resource now, so that what it finds is told without delay. */
+  async lookAtDrbd(resource: string): Promise<boolean> {
+    const name = this.#groups.groupOfDrbd(resource);
+    return name !== undefined && (await this.#groups.get(name)?.lookAtCopies()) === true;
   }
 
   /** Leaves everything as it is: the guard and the services go on, and a successor takes over within the lease. */
   leave(end: AgentEnd = { code: 0, reason: 'told to end' }): void {
     this.#left = true;
     clearTimeout(this.#timer);
+    this.#notifier.close();
     this.#transport.close();
+    this.#lan.close();
     this.#groups.dispose();
+    this.#nodeFuse.dispose();
     this.#guard.close();
     this.#ended.resolve(end);
+  }
+
+  /**
+   * No agent follows this one here: the coordinator is told and has everything here handed over in its order; then the agent ends for
+   * good. It is bounded by what ends it from outside (TimeoutStopSec= of its unit); what is left then, the guard takes down with the lease.
+   * @param reason what is happening to the host, in words.
+   */
+  handOver(reason: string): void {
+    if (this.#left || this.#ending !== undefined) return;
+    this.#options.log.info(`${reason}: what runs here is handed over`);
+    this.#ending = { code: 0, reason: `${reason}, and nothing of it is held here any more` };
+    this.#decide({ type: 'leave' });
+    this.#reconsider();
+    if (Object.keys(this.#keep.held).length === 0) this.#endWhenDown();
   }
 
   async #begin(found: GuardState, config: NodeConfig | undefined, adopted: boolean): Promise<void> {
@@ -228,7 +325,11 @@ export class AgentLoop {
       await this.#groups.restore(config);
     }
     if (!adopted) await this.#endForbidden(config !== undefined);
+    // a guard that has fired ends whatever runs in the group's cgroup, this agent's own looks too: where it finds nothing held, it forgets
+    for (const [group, lease] of found.groups)
+      if (lease.state === 'fired' && lease.clean) await this.#fuse.forgetFired(group, lease.epoch);
     for (const [group, held] of Object.entries(this.#keep.held)) await this.#takeUp(group, held);
+    await this.#lan.start();
     this.#groups.begin();
     this.#transport.start();
     this.#tick();
@@ -239,12 +340,12 @@ export class AgentLoop {
     const runner = this.#groups.get(group);
     if (held.phase === 'active' && runner !== undefined && this.#groups.refusalsOf(group).length === 0) {
       await this.#fuse.adopt(group);
-      runner.up(held.epoch);
+      runner.up(held.epoch, held.paused ?? false);
       return;
     }
     this.#decide({ type: 'unprotected', group, why: 'this agent has no plan for it that it may carry out' });
     if (runner !== undefined) runner.down('forced');
-    else await this.#onDown(group, undefined);
+    else await this.#effects.onDown(group, undefined);
   }
 
   /** P3: what a new incarnation finds running and has no plan for (the policy forbids it by now, or nothing is known of it) is ended. */
@@ -254,7 +355,7 @@ export class AgentLoop {
   }
 
   onGuardLost(reason: string): void {
-    if (this.#ending !== undefined) return;
+    if (this.#ending?.code === EXIT_GUARD_LOST) return;
     this.#options.log.warn(`the guard is lost (${reason}): stopping everything`);
     this.#journal.add({
       kind: 'agent.guard-lost',
@@ -269,25 +370,26 @@ export class AgentLoop {
     this.#endWhenDown();
   }
 
-  /** Everything is down and told: the agent may end. Bounded, because nobody protects what might still run. */
+  /** Everything is down and told: the agent may end. */
   #endWhenDown(): void {
     const ending = this.#ending;
     if (ending === undefined) return;
     const finish = () => this.leave(ending);
     const quiet = Object.keys(this.#keep.held).length === 0;
-    if (quiet && Object.keys(this.#keep.releases).length === 0 && this.#journal.pending === 0) {
+    if (quiet && this.#retired && Object.keys(this.#keep.releases).length === 0 && this.#journal.pending === 0) {
       finish();
       return;
     }
-    setTimeout(finish, LAST_WORDS_MS + this.#keep.timing.stopMs).unref();
-    this.#ended.promise.catch(() => undefined);
+    // bounded once nobody protects what might still run, or nothing runs any more
+    if (quiet || ending.code === EXIT_GUARD_LOST) setTimeout(finish, LAST_WORDS_MS + this.#keep.timing.stopMs).unref();
   }
 
   #decide(event: KeepEvent): void {
     if (this.#left) return;
     const outcome = keep(this.#keep, event, bootMs());
     this.#keep = outcome.state;
-    this.#carryOut(outcome.effects);
+    this.#nodeFuse.follow(this.#keep.timing);
+    this.#effects.carryOut(outcome.effects);
     this.#tick();
   }
 
@@ -296,10 +398,24 @@ export class AgentLoop {
     clearTimeout(this.#timer);
     const lost = keep(this.#keep, { type: 'tick' }, bootMs());
     this.#keep = lost.state;
-    this.#carryOut(lost.effects);
-    if (reportDue(this.#keep, bootMs())) this.#report();
-    const waitMs = Math.max(1, nextDue(this.#keep, bootMs()) - bootMs());
+    this.#effects.carryOut(lost.effects);
+    const gapMs = this.#reportedMs + REPORT_GAP_MS - performance.now();
+    const due = reportDue(this.#keep, bootMs());
+    if (due && gapMs <= 0) this.#report();
+    this.#askVoters(due && gapMs <= 0);
+    const nextMs = due && gapMs > 0 ? gapMs : nextDue(this.#keep, bootMs()) - bootMs();
+    const waitMs = Math.min(Math.max(1, nextMs), MAX_TIMER_MS);
     this.#timer = setTimeout(() => this.#tick(), waitMs);
+  }
+
+  /** With a report, or by themselves while nobody answers those. */
+  #askVoters(reported: boolean): void {
+    const nowMs = bootMs();
+    const dueMs = askDue(this.#keep);
+    if (dueMs === undefined || nowMs < dueMs || (!reported && this.#keep.unanswered <= 1)) return;
+    const composed = composeAsks(this.#keep, randomUUID, nowMs);
+    this.#keep = composed.state;
+    for (const question of composed.questions) this.#lan.ask(question);
   }
 
   #report(): void {
@@ -308,168 +424,50 @@ export class AgentLoop {
     const running = this.#groups.all().filter((group) => this.#keep.held[group.name] !== undefined);
     const told = this.#reporting.next(
       id,
-      running.map((group) => group.report()),
+      running.map((group) => withCleanups(group.report(), this.#keep.held[group.name])),
       this.#groups.refusals(),
+      this.#lan.endpoint(),
+      this.#groups.copies(),
+      this.#nodeFuse.report(),
     );
     const attempt = attemptOf(this.#keep, nowMs);
+    const retiring = this.#ending !== undefined && Object.keys(this.#keep.held).length === 0;
+    this.#retired ||= retiring;
     const composed = compose(
       this.#keep,
       id,
       this.#options.version,
       {
         ...told,
-        ...(this.#ending === undefined || Object.keys(this.#keep.held).length > 0 ? {} : { retiring: true }),
+        peers: this.#lan.version,
+        ...(retiring ? { retiring } : {}),
       },
       nowMs,
     );
     this.#keep = composed.state;
+    this.#reportedMs = performance.now();
     this.#reporting.forgetAllBut(this.#keep.requests);
     this.#transport.send(composed.report, attempt, this.#keep.timing.renewMs * 2);
   }
 
   #onReply(reply: Reply): void {
     if (reply.problem === undefined) this.#reporting.answered(reply.id, reply.instance !== this.#keep.instance);
+    if (reply.peers !== undefined) this.#lan.learn(reply.peers);
+    const number = this.#keep.requests[reply.id]?.number;
     this.#decide({ type: 'reply', reply });
+    this.#fences.answered(reply, number);
     if (this.#journal.pending > 0 && reply.problem === undefined) this.#decide({ type: 'news' });
     if (this.#ending !== undefined) this.#endWhenDown();
   }
 
-  #carryOut(effects: readonly KeepEffect[]): void {
-    let persisted: Promise<void> | undefined;
-    for (const effect of effects) {
-      switch (effect.kind) {
-        case 'persist':
-          persisted = this.#persist(effect.history, effect.epochs);
-          // a failure is judged where an activation waits for it; a history alone is written again with the next epoch
-          persisted.catch((error: unknown) => this.#notWritable(error));
-          break;
-        case 'arm':
-          this.#fuse.arm(effect, persisted ?? Promise.resolve(), () => this.#runs(effect.group, effect.epoch));
-          break;
-        case 'run':
-          this.#start(effect.group, effect.epoch);
-          break;
-        case 'pet':
-          this.#pet(effect);
-          break;
-        case 'stop':
-          this.#groups.get(effect.group)?.down(effect.how);
-          break;
-        case 'configure':
-          this.#groups.configure(effect.config);
-          break;
-        case 'lost':
-          this.#options.log.warn(`${effect.group}: lease of epoch ${effect.epoch} lost: ${effect.why}`);
-          this.#journal.add({
-            kind: 'agent.lease-lost',
-            severity: 'error',
-            group: effect.group,
-            epoch: effect.epoch,
-            detail: effect.why,
-          });
-          break;
-        case 'refused':
-          if (this.#lastProblem !== effect.code)
-            this.#options.log.warn(`the coordinator refuses this agent (${effect.code}): ${effect.detail}`);
-          this.#lastProblem = effect.code;
-          break;
-        case 'reconnected':
-          this.#lastProblem = '';
-          this.#journal.add({
-            kind: 'agent.coordinator-reachable',
-            severity: 'warning',
-            detail: `the coordinator had not answered for ${effect.awayMs} ms`,
-          });
-          break;
-        default:
-          effect satisfies never;
-      }
-    }
-  }
-
-  async #persist(history: string | null, epochs: Readonly<Record<string, number>>): Promise<void> {
-    await this.#files.saveEpochs({ history, epochs: { ...epochs } });
-    if (history !== this.#options.identity.history)
-      await saveNodeFile(this.#options.stateDir, { ...this.#options.identity, history });
-  }
-
-  #notWritable(error: unknown): void {
-    const reason = error instanceof FileWriteError ? error.message : String(error);
-    this.#options.log.warn(`state cannot be written: ${reason}`);
-    this.#journal.add({
-      kind: 'agent.state-not-writable',
-      severity: 'error',
-      detail: `${reason}; free space in ${this.#options.stateDir}`,
-    });
-  }
-
-  /** Is this lease one to run the group by? */
-  #runs(group: string, epoch: number): boolean {
-    const held = this.#keep.held[group];
-    return held?.epoch === epoch && held.phase === 'active';
-  }
-
-  /** P2, O4: the epoch on disk, the fuse armed, and only then the first start. */
-  #start(group: string, epoch: number): void {
-    this.#fuse.armed(group).then(
-      () => {
-        if (this.#runs(group, epoch)) this.#groups.get(group)?.up(epoch);
-      },
-      (error: unknown) => {
-        if (!this.#runs(group, epoch)) return;
-        const runner = this.#groups.get(group);
-        const reason = `not started: ${textOf(error)}`;
-        // a lost guard is no fault of the group; what cannot be written here cannot be run here until somebody looks
-        if (error instanceof GuardError) this.#decide({ type: 'unprotected', group, why: reason });
-        else runner?.giveUp({ resource: 'state', severity: 'hard', reason });
-      },
-    );
-  }
-
-  #pet(effect: Extract<KeepEffect, { kind: 'pet' }>): void {
-    const stillHeld = () => this.#keep.held[effect.group]?.epoch === effect.epoch;
-    this.#fuse.pet(effect, stillHeld).catch((error: unknown) => {
-      if (!stillHeld()) return;
-      this.#options.log.warn(`${effect.group}: the fuse was not petted: ${textOf(error)}`);
-      this.#decide({ type: 'unprotected', group: effect.group, why: 'its fuse could not be petted' });
-    });
-  }
-
-  /**
-   * The resources say that they are down. O5: the lease is given back only when the guard, which knows what was made exclusive under
-   * it, finds nothing of it left; without that certainty it is left to run out.
-   */
-  async #onDown(name: string, failure: Release['failure']): Promise<void> {
-    const epoch = this.#keep.held[name]?.epoch;
-    if (epoch !== undefined) {
-      const closing = await this.#fuse.close(name, epoch);
-      if (closing.is === 'held') {
-        this.#groups.stuck(name, closing.what);
-        this.#onStuck(name);
-        return;
-      }
-      if (closing.is === 'unsure') {
-        this.#options.log.warn(`${name}: not given back, because the guard does not answer: ${closing.why}`);
-        this.#endWhenDown();
-        return;
-      }
-    }
-    if (this.#keep.held[name]?.epoch === epoch && epoch !== undefined)
-      this.#decide({ type: 'stopped', group: name, ...(failure === undefined ? {} : { failure }) });
-    this.#groups.settled(name);
-    this.#reconsider();
-    if (this.#ending !== undefined) this.#endWhenDown();
+  #holds(group: string): boolean {
+    const phase = this.#keep.held[group]?.phase;
+    return phase === 'active' || phase === 'draining';
   }
 
   #onNews(group: string, news: RunNews): void {
     this.#options.log[news.severity === 'info' ? 'info' : 'warn'](`${group}: ${news.resource}: ${news.detail}`);
     this.#journal.add({ ...news, group, epoch: this.#keep.held[group]?.epoch ?? 0 });
-    this.#decide({ type: 'news' });
-  }
-
-  /** Under a lease the fuse will end it. Without one, the node may not take the group, and says why. */
-  #onStuck(name: string): void {
-    this.#decide({ type: 'stuck', group: name });
     this.#decide({ type: 'news' });
   }
 
@@ -480,12 +478,13 @@ export class AgentLoop {
   }
 
   #reconsider(): void {
-    const groups = this.#ending === undefined ? this.#groups.claimable() : new Set<string>();
+    if (this.#left) return;
+    const groups = this.#ending === undefined ? this.#groups.claimable(this.#nodeFuse) : new Set<string>();
     this.#decide({ type: 'claimable', groups });
-    if (!this.#reporting.refusalsAreKnown(this.#groups.refusals())) this.#decide({ type: 'news' });
+    if (
+      !this.#reporting.refusalsAreKnown(this.#groups.refusals()) ||
+      !this.#reporting.fuseIsKnown(this.#nodeFuse.report())
+    )
+      this.#decide({ type: 'news' });
   }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

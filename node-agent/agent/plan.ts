@@ -13,8 +13,8 @@ export interface GroupPlan {
 }
 
 /** What the wire calls a resource, as the resources room does. */
-function toDeclaration(declared: ResourceDeclaration): Declaration {
-  const { times, ...rest } = declared;
+export function toDeclaration(declared: ResourceDeclaration): Declaration {
+  const { times, policy: _policy, ...rest } = declared;
   const timeouts = Object.fromEntries(Object.entries(times).filter(([, ms]) => ms !== undefined));
   switch (rest.type) {
     case 'vip':
@@ -25,6 +25,8 @@ function toDeclaration(declared: ResourceDeclaration): Declaration {
         ...(rest.interface === undefined ? {} : { interface: rest.interface }),
         timeouts,
       };
+    case 'drbd':
+      return { type: 'drbd', id: rest.id, resource: rest.resource, timeouts };
     case 'mount':
       return {
         type: 'mount',
@@ -45,9 +47,9 @@ function toDeclaration(declared: ResourceDeclaration): Declaration {
   }
 }
 
-/** The same key is the same resource: all that is declared but its times. */
+/** The same key is the same resource: all that is declared but its times and its failure policy. */
 function keyOf(declared: ResourceDeclaration): string {
-  const { times: _times, ...rest } = declared;
+  const { times: _times, policy: _policy, ...rest } = declared;
   return `${declared.id}#${createHash('sha256').update(JSON.stringify(rest)).digest('hex').slice(0, 16)}`;
 }
 
@@ -84,6 +86,7 @@ export async function planGroup(
         key: keyOf(declared),
         id: declared.id,
         times: resource.times,
+        policy: declared.policy,
         repairable: resource.repair !== undefined,
       },
     });

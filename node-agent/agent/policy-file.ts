@@ -1,7 +1,17 @@
 import { constants } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, type YAMLMap } from 'yaml';
+import {
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type YAMLMap,
+  type YAMLParseError,
+} from 'yaml';
 import { nearest } from '../../schemas/names.ts';
 import { isParameterName, parseAgentName } from '../resources/index.ts';
 import { errnoOf } from '../system/index.ts';
@@ -38,11 +48,14 @@ export interface PolicyRules {
 /** The policy cannot be used; nothing is allowed until an administrator has mended it. */
 export class PolicyError extends Error {
   readonly line: number | undefined;
+  /** Without path and line. */
+  readonly problem: string;
 
   constructor(path: string, problem: string, line?: number) {
     super(`${path}${line === undefined ? '' : `:${line}`}: ${problem}`);
     this.name = 'PolicyError';
     this.line = line;
+    this.problem = problem;
   }
 }
 
@@ -79,6 +92,10 @@ export async function readPolicyFile(path: string): Promise<string | undefined> 
   }
 }
 
+function yamlProblem({ code, message }: YAMLParseError): string {
+  return code === 'DUPLICATE_KEY' ? 'this key is there already; put what it holds below the first one' : message;
+}
+
 /**
  * Strict: what is not known is an error, because a misspelt word would silently allow or refuse something else.
  * @param path for messages.
@@ -95,7 +112,7 @@ export function parsePolicy(text: string, path: string): PolicyRules {
     throw new PolicyError(path, problem, lineOf(node));
   };
   const [error] = document.errors;
-  if (error !== undefined) throw new PolicyError(path, error.message, counter.linePos(error.pos[0]).line);
+  if (error !== undefined) throw new PolicyError(path, yamlProblem(error), counter.linePos(error.pos[0]).line);
 
   /** A scalar as it is written, so that `1` or `true` in a parameter's values means just these characters. */
   const textOf = (node: unknown): string => {

@@ -102,8 +102,8 @@ export function unitEntryProblem(unit: string): string | undefined {
   return `${JSON.stringify(unit)} is not the name of a service unit`;
 }
 
-export function unitMatches(entry: string, unit: string): boolean {
-  const name = unitName(unit);
+/** @param name as it is declared, which is what systemd will be told: an entry may be short, a declaration may not. */
+export function unitMatches(entry: string, name: string): boolean {
   if (!/^[A-Za-z0-9_][A-Za-z0-9:_.\\-]*(?:@[A-Za-z0-9:_.\\-]+)?\.service$/.test(name)) return false;
   const listed = unitName(entry);
   if (!listed.endsWith('@*.service')) return listed === name;

@@ -1,4 +1,3 @@
-import { PLANNED_RESOURCE_KINDS } from '../../schemas/config.ts';
 import { nearest } from '../../schemas/names.ts';
 import { isParameterName, parseAgentName, type ResourceDeclaration } from '../resources/index.ts';
 import { entryProblem, LISTS, type ListName, PolicyError, type PolicyRules, parsePolicy } from './policy-file.ts';
@@ -94,7 +93,7 @@ function scalar(value: string): string {
 
 const EXPLAINED: readonly (readonly [ListName | 'ocf', string, string])[] = [
   ['vip', 'Addresses by network. Left out: the subnets of the interfaces of this node.', 'vip: ["192.0.2.0/24"]'],
-  ['drbd', 'DRBD resources by name.', 'drbd: [r0]'],
+  ['drbd', 'DRBD resources by name. Left out: those of the DRBD configuration of this node.', 'drbd: [r0]'],
   ['mount', 'Mount points; * stands for one segment of a path. Devices are only taken from /dev.', 'mount: ["/srv/*"]'],
   [
     'service',
@@ -120,36 +119,23 @@ export function renderPolicy(allow: readonly string[]): string {
     if (problem !== undefined) throw new PolicyError(`--allow ${option}`, problem);
   }
   const body = EXPLAINED.flatMap(([list, meaning, example]) => {
-    if (isNotUsable(list)) return [];
     const lines = text.linesOf(list);
-    const later = isPlanned(list) ? ` (${list} comes with a later version; until then this is not used.)` : '';
-    return [`  # ${meaning}${later}`, ...(lines.length === 0 ? [`  # ${example}`] : lines)];
+    return [`  # ${meaning}`, ...(lines.length === 0 ? [`  # ${example}`] : lines)];
   });
   return [
     '# What Holdfast may run on this node. Whatever the coordinator asks for, nothing else is executed.',
-    '# Only root may write this file. What the present configuration would need and is not allowed here: holdfast status.',
+    '# Only root may write this file. What the present configuration would need and is not allowed here: holdfast doctor.',
     'allow:',
     ...body,
     '',
   ].join('\n');
 }
 
-function isPlanned(list: ListName | 'ocf'): boolean {
-  return PLANNED_RESOURCE_KINDS.some((kind) => kind === list);
-}
-
-/** Kinds of which nothing can be run here yet; a promise of them in a file would mislead whoever reads it. */
-function isNotUsable(list: ListName | 'ocf'): boolean {
-  return list === 'drbd' && isPlanned(list);
-}
-
 function addOption(text: PolicyText, option: string): string | undefined {
   const match = /^([^=]*)=(.*)$/s.exec(option);
   const key = match?.[1] ?? option;
   const value = match?.[2] ?? '';
-  const known = [...LISTS.filter((list) => !isNotUsable(list)), 'ocf'];
-  if (LISTS.some((list) => list === key && isNotUsable(list)))
-    return `${key} is not in this version: no such resource could be run here; leave it out`;
+  const known = [...LISTS, 'ocf'];
   if (match === null || !known.includes(key)) {
     const near = match === null ? undefined : nearest(key, known);
     return near === undefined

@@ -3,7 +3,6 @@ import { chmodSync, chownSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { PLANNED_RESOURCE_KINDS } from '../../schemas/config.ts';
 import type { ResourceDeclaration } from '../resources/index.ts';
 import { notRoot } from '../system/testing.ts';
 import { Policy, PolicyError, renderPolicy } from './policy.ts';
@@ -56,7 +55,6 @@ const allowed: readonly (readonly [ResourceDeclaration, number])[] = [
   [mount('/srv/mysql'), 5],
   [mount('/var/lib/mysql', '/dev/disk/by-uuid/0a-b', 'xfs', 'noatime,commit=5,subvol=a/b'), 5],
   [unit('mariadb.service'), 6],
-  [unit('mariadb'), 6],
   [unit('app@one.service'), 6],
   [unit('nginx.service'), 6],
   [nginx({}), 8],
@@ -112,6 +110,16 @@ const refused: readonly (readonly [ResourceDeclaration, RegExp])[] = [
   // Names.
   [nginx({ 'configfile=1\nLD_PRELOAD': '/x' }), /cannot be the name/],
   [nginx({ CRM_meta_timeout: '1' }), /may not be given/],
+  ...['-o', '', 'a b', 'port;id', '$(id)', '`id`', 'port\n', 'port\0', 'port=1', '1port'].map(
+    (name) => [nginx({ [name]: '80' }), /cannot be the name/] as const,
+  ),
+  [nginx({ configfile: '-o' }), /allowed are/],
+  [nginx({ configfile: '; reboot' }), /exactly that value/],
+  [nginx({ port: '80\r' }), /line end/],
+  [{ type: 'ocf', agent: '-x:nginx', params: {} }, /not an agent name/],
+  [{ type: 'ocf', agent: 'heartbeat:-x', params: {} }, /not an agent name/],
+  [{ type: 'ocf', agent: 'heartbeat:nginx\0', params: {} }, /not an agent name/],
+  [{ type: 'ocf', agent: 'heartbeat:nginx;id', params: {} }, /not an agent name/],
   [{ type: 'ocf', agent: 'heartbeat:anything', params: {} }, /agent heartbeat:anything is not allowed/],
   [{ type: 'ocf', agent: 'heartbeat:../heartbeat/nginx', params: {} }, /not an agent name/],
   [{ type: 'ocf', agent: 'heartbeat:NGINX', params: {} }, /not allowed/],
@@ -137,7 +145,15 @@ const refused: readonly (readonly [ResourceDeclaration, RegExp])[] = [
   [vip('0.0.0.0/0'), /prefix length of 0/],
   [vip('255.255.255.255/32'), /broadcast/],
   [vip('192.0.2.10/24 dev lo'), /not an address/],
+  [vip('-4'), /not an address/],
+  [vip('192.0.2.10/24\n'), /not an address/],
+  [vip('192.0.2.10/24\0'), /not an address/],
+  [vip('192.0.2.10/$(id)'), /not an address/],
+  [vip('192.0.2.10/+24'), /not an address/],
   // Units.
+  // The name that is judged is the one that systemd is told.
+  [unit('mariadb'), /not allowed/],
+  [unit('app@one'), /not allowed/],
   [unit('*.service'), /not allowed/],
   [unit('poweroff.target'), /not allowed/],
   [unit('poweroff.service'), /not allowed/],
@@ -149,6 +165,9 @@ const refused: readonly (readonly [ResourceDeclaration, RegExp])[] = [
   [unit('-H root@host mariadb.service'), /not allowed/],
   [unit('mariadb.service poweroff.service'), /not allowed/],
   [unit('mariadb.service\n'), /not allowed/],
+  ...['--all', '-mariadb.service', 'mariadb.service;id', '$(id).service', 'mariadb.service\0', 'app@$(id).service'].map(
+    (name) => [unit(name), /not allowed/] as const,
+  ),
   // Mounts.
   [mount('/srv/a/b'), /not allowed/],
   [mount('/srv'), /not allowed/],
@@ -173,9 +192,27 @@ const refused: readonly (readonly [ResourceDeclaration, RegExp])[] = [
   [mount('/srv/a', '/dev/sda1', 'ext4', 'X-mount.mkdir'), /mount option/],
   [mount('/srv/a', '/dev/sda1', 'ext4', 'ro;id'), /mount option/],
   [mount('/srv/a', '/dev/sda1', 'ext4', 'ro,'), /mount option/],
+  [mount('/srv/a', '/dev/sda1', 'ext4', '-o'), /mount option/],
+  [mount('/srv/a', '/dev/sda1', 'ext4', 'ro,-t,tmpfs'), /mount option/],
+  [mount('/srv/a', '/dev/sda1', 'ext4', 'ro\nbind'), /mount option/],
+  [mount('/srv/a', '/dev/sda1', 'ext4', 'data=$(id)'), /mount option/],
+  [mount('/srv/a', '/dev/sda1', 'ext4', 'ro\0'), /mount option/],
+  [mount('/srv/a', '/dev/sda1', '-o'), /file system/],
+  [mount('/srv/a', '/dev/sda1', 'ext4\0'), /file system/],
+  [mount('/srv/a', '-a'), /not a block device under/],
+  [mount('/srv/a', '/dev/sda1 -o bind'), /not a block device under/],
+  [mount('/srv/a', '/dev/$(id)'), /not a block device under/],
+  [mount('/srv/a', '/dev/sda1\0'), /not a block device under/],
+  [mount('--bind'), /plain absolute path/],
+  [mount('/srv/a\n/etc'), /plain absolute path/],
+  [mount('/srv/`id`'), /plain absolute path/],
+  [mount('/srv/a;b'), /plain absolute path/],
   // Others.
   [{ type: 'drbd', resource: 'own' }, /not allowed/],
   [{ type: 'drbd', resource: 'all' }, /not allowed/],
+  ...['--force', 'r0 --force', 'r0\n', 'r0\0', 'r0;id', '$(id)', 'r0/0', 'R0', ''].map(
+    (resource) => [{ type: 'drbd', resource } as const, /not allowed/] as const,
+  ),
   [JSON.parse('{"type":"exec","command":"id"}'), /unknown type of resource "exec"/],
 ];
 
@@ -199,7 +236,7 @@ test('without a file: the subnets of the node, its DRBD resources, and nothing e
   assert.deepEqual(none.check({ type: 'drbd', resource: 'own' }), { allowed: true });
   for (const declaration of [
     vip('192.0.2.10/24'),
-    unit('nginx'),
+    unit('nginx.service'),
     mount('/srv/a'),
     nginx({}),
     { type: 'drbd', resource: 'r0' } as const,
@@ -236,7 +273,7 @@ const broken: readonly (readonly [string, number, RegExp])[] = [
   ['allow:\n  ocf:\n    heartbeat:nginx:\n      a: ["/x/**"]', 4, /list each level/],
   ['allow:\n  ocf:\n    heartbeat:nginx: {}\n    ocf:heartbeat:nginx: {}', 4, /listed twice/],
   ['allow:\n  ocf:\n    heartbeat:nginx: { a: { b: c } }', 3, /single value/],
-  ['allow:\n  vip: []\n  vip: []', 3, /unique/],
+  ['allow:\n  vip: []\n  vip: []', 3, /this key is there already/],
   ['allow:\n  vip: [\n', 3, /./],
   ['- allow', 1, /must be a map/],
 ];
@@ -260,7 +297,7 @@ test('a file that others could have written is refused with the reason', async (
   after(() => rmSync(directory, { recursive: true, force: true }));
   const path = join(directory, 'policy.yaml');
   writeFileSync(path, TEXT, { mode: 0o644 });
-  assert.ok((await Policy.load(path, defaults)).check(unit('nginx')).allowed);
+  assert.ok((await Policy.load(path, defaults)).check(unit('nginx.service')).allowed);
   for (const mode of [0o664, 0o646]) {
     chmodSync(path, mode);
     await assert.rejects(Policy.load(path, defaults), /refused: .*can be written by group or others; chmod go-w/);
@@ -296,7 +333,7 @@ test('join writes a commented policy that allows what it was told, and that can 
   const read = new Policy(parsePolicy(text, 'p'), defaults);
   for (const declaration of [
     vip('192.0.2.9/24'),
-    unit('mariadb'),
+    unit('mariadb.service'),
     mount('/srv/x'),
     nginx({ configfile: '/etc/nginx/a', port: '80' }),
     mysql({ additional_parameters: '--a=b:c "d" & e' }),
@@ -306,20 +343,16 @@ test('join writes a commented policy that allows what it was told, and that can 
     assert.ok(read.check(declaration).allowed, JSON.stringify(declaration));
   const empty = new Policy(parsePolicy(renderPolicy([]), 'p'), defaults);
   assert.ok(empty.check(vip('198.51.100.1/24')).allowed);
-  assert.ok(!empty.check(unit('mariadb')).allowed);
+  assert.ok(!empty.check(unit('mariadb.service')).allowed);
 });
 
-test('a written policy promises nothing that this version has not', () => {
-  const text = renderPolicy(['mount=/srv/*', 'service=mariadb.service']);
-  assert.doesNotMatch(text, /doctor/);
-  for (const kind of ['drbd', 'mount', 'service'] as const) {
-    const planned = PLANNED_RESOURCE_KINDS.some((one) => one === kind);
-    assert.equal(text.includes(`(${kind} comes with a later version`), planned && kind !== 'drbd');
-    if (kind === 'drbd' && planned) {
-      assert.doesNotMatch(text, /drbd/i);
-      assert.throws(() => renderPolicy(['drbd=r0']), /drbd is not in this version/);
-    }
-  }
+test('a written policy names the kinds that there are, and takes DRBD resources by name', () => {
+  const text = renderPolicy(['drbd=r0', 'mount=/srv/*']);
+  for (const kind of ['vip', 'drbd', 'mount', 'service', 'ocf'])
+    assert.match(text, new RegExp(`^  (# )?${kind}:`, 'm'));
+  const read = new Policy(parsePolicy(text, 'p'), defaults);
+  assert.ok(read.check({ type: 'drbd', resource: 'r0' }).allowed);
+  assert.ok(!read.check({ type: 'drbd', resource: 'own' }).allowed, 'what is written takes the place of the default');
 });
 
 test('an --allow that cannot be taken is named, with what would be right', () => {
@@ -339,7 +372,7 @@ test('an --allow that cannot be taken is named, with what would be right', () =>
 test('the lines that a configuration needs allow it when they replace those of the file, and take nothing away', () => {
   const wanted = [
     vip('10.1.2.3/16'),
-    unit('redis'),
+    unit('redis.service'),
     nginx({ httpd: '/usr/sbin/nginx' }),
     mount('/data/a'),
     vip('192.0.2.10/24'),
@@ -348,10 +381,10 @@ test('the lines that a configuration needs allow it when they replace those of t
   assert.equal(lines[0], 'allow:');
   const mended = new Policy(parsePolicy(lines.join('\n'), 'p'), defaults);
   for (const declaration of wanted) assert.ok(mended.check(declaration).allowed, JSON.stringify(declaration));
-  for (const declaration of [vip('2001:db8::1/64'), unit('app@x'), nginx({ port: '80' }), mount('/srv/a')])
+  for (const declaration of [vip('2001:db8::1/64'), unit('app@x.service'), nginx({ port: '80' }), mount('/srv/a')])
     assert.ok(mended.check(declaration).allowed, JSON.stringify(declaration));
   assert.ok(!lines.some((line) => line.includes('drbd')));
-  assert.deepEqual(policy.linesNeeded([vip('192.0.2.10/24'), unit('nginx')]), []);
+  assert.deepEqual(policy.linesNeeded([vip('192.0.2.10/24'), unit('nginx.service')]), []);
 });
 
 test('a vip line that is needed keeps the subnets of the node', () => {

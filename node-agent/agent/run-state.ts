@@ -1,29 +1,48 @@
-/** What the runner of a group knows of it, what can happen to it, what it asks for, and what it reports. */
-import type { GroupReport, Release, ResourceReport } from '../../schemas/wire.ts';
+/** What the runner of a group knows of it, what can happen to it, and what it asks for. */
+import type { FailurePolicy } from '../../schemas/config.ts';
+import type { GroupReport, Release } from '../../schemas/wire.ts';
 import type { OperationTimes, Outcome, Probe } from '../resources/index.ts';
 
+/** Why something that is not well is left alone, and only looked at. */
+export type LeftAlone =
+  /** Fewer monitors in a row have failed than its policy asks for. */
+  | 'below-fall'
+  /** Its policy ignores failures. */
+  | 'ignored'
+  /** The group is on hold until a person has cleaned up. */
+  | 'held'
+  /** The group is paused. */
+  | 'paused'
+  /** It was not up when hands were taken off the group; a person may start it meanwhile. */
+  | 'unstarted';
+
 export type ResourceState =
-  /** Not looked at since the agent started, or since it was declared. */
+  /** Not looked at since the agent started, since it was declared, or since its failures were forgiven. */
   | { readonly is: 'unknown' }
-  | { readonly is: 'probing' }
+  | { readonly is: 'probing'; readonly unstarted?: boolean }
   | { readonly is: 'stopped' }
   /** Failed and stopped; starts again at `untilMs`. */
   | { readonly is: 'waiting'; readonly untilMs: number }
   | { readonly is: 'starting'; readonly sinceMs: number }
   | { readonly is: 'running'; readonly checkAtMs: number }
-  | { readonly is: 'checking' }
+  /** `was`: it was ailing before this look. `anew`: its failures are forgiven meanwhile, so it is looked at as if for the first time. */
+  | { readonly is: 'checking'; readonly was?: LeftAlone; readonly anew?: boolean }
   | { readonly is: 'repairing' }
+  /** Not well, and left alone: looked at again at `checkAtMs`. */
+  | { readonly is: 'ailing'; readonly why: LeftAlone; readonly checkAtMs: number }
   /** Found broken or failed to start: has to be stopped before anything else. */
   | { readonly is: 'broken' }
-  | { readonly is: 'stopping'; readonly rung: 'stop' | 'force' }
-  /** The stop ladder ended without success; tried again until the fuse acts. */
-  | { readonly is: 'stuck'; readonly untilMs: number };
+  /** `failed`: because it has failed, and not because of another resource or a new declaration. */
+  | { readonly is: 'stopping'; readonly rung: 'stop' | 'force'; readonly failed: boolean }
+  /** The stop ladder ended without success; tried again until the fuse acts. `quiet`: nothing waits for it, so the lease is not given up over it. */
+  | { readonly is: 'stuck'; readonly untilMs: number; readonly quiet: boolean };
 
-/** A resource as declared. `key` tells declarations apart: the same key is the same resource, only its times may differ. */
+/** A resource as declared. `key` tells declarations apart: the same key is the same resource, only its times and its policy may differ. */
 export interface Declared {
   readonly key: string;
   readonly id: string;
   readonly times: OperationTimes;
+  readonly policy: FailurePolicy;
   /** Can be put back in place when it was taken away. */
   readonly repairable: boolean;
 }
@@ -32,6 +51,16 @@ export interface RunResource extends Declared {
   readonly state: ResourceState;
   /** When it failed, within the window. */
   readonly failuresMs: readonly number[];
+  /** When it was put back in place, within the window. */
+  readonly repairsMs: readonly number[];
+  /** Monitors that failed since the last time it was well, and those in a row since then that succeeded. */
+  readonly badLooks: number;
+  readonly goodLooks: number;
+  /** Of what is not critical: failures since it last ran for as long as the window. */
+  readonly tries: number;
+  readonly upSinceMs: number | undefined;
+  /** Its failure was told and lasts: its recovery will be told, too. */
+  readonly told: boolean;
   readonly reason: string | undefined;
   /** How long its last start took. */
   readonly startMs: number | undefined;
@@ -46,6 +75,10 @@ export interface RunState {
   readonly epoch: number;
   /** From the start of a lease to its end here: without one, what is found running is stopped by force, for another node may run it. */
   readonly leased: boolean;
+  /** Start, stop and mend nothing, only look. Of meaning only while up. */
+  readonly paused: boolean;
+  /** A resource failed whose policy says `hold`: as a pause, until a person has cleaned up. */
+  readonly held: { readonly resource: string; readonly reason: string; readonly sinceMs: number } | undefined;
   readonly resources: readonly RunResource[];
   /** A new declaration that takes effect when what it changes has been stopped. */
   readonly next: readonly Declared[] | undefined;
@@ -58,7 +91,11 @@ export interface RunState {
 }
 
 export type RunEvent =
-  | { readonly type: 'want'; readonly want: RunState['want']; readonly epoch: number }
+  /** `paused`: up, but only to look at what runs. */
+  | { readonly type: 'want'; readonly want: RunState['want']; readonly epoch: number; readonly paused?: boolean }
+  | { readonly type: 'pause'; readonly paused: boolean }
+  /** A person has forgiven the failures. `askedMs`: when the request left whose answer says so; what failed since then is not meant. */
+  | { readonly type: 'cleanup'; readonly askedMs: number }
   | { readonly type: 'declare'; readonly resources: readonly Declared[] }
   | { readonly type: 'give-up'; readonly failure: GiveUp }
   | { readonly type: 'probed'; readonly key: string; readonly probe: Probe }
@@ -84,6 +121,9 @@ export type RunEffect =
 export interface RunNews {
   readonly kind:
     | 'resource.failed'
+    | 'resource.ignored'
+    | 'resource.held'
+    | 'resource.recovered'
     | 'resource.restarting'
     | 'resource.repaired'
     | 'resource.adopted'
@@ -99,15 +139,14 @@ export interface RunOutcome {
   readonly effects: readonly RunEffect[];
 }
 
-/** Characters. */
-const MAX_REPORTED_REASON = 500;
-
 export function newRun(group: string, resources: readonly Declared[], nowMs: number): RunState {
   return {
     group,
     want: 'down',
     epoch: 0,
     leased: false,
+    paused: false,
+    held: undefined,
     resources: resources.map(undiscovered),
     next: undefined,
     givenUp: undefined,
@@ -117,10 +156,15 @@ export function newRun(group: string, resources: readonly Declared[], nowMs: num
   };
 }
 
+/** What is counted of a resource, at its beginning and when a person has forgiven it. */
+export const NOTHING_COUNTED = { failuresMs: [], repairsMs: [], badLooks: 0, goodLooks: 0, tries: 0 } as const;
+
 export const undiscovered = (declared: Declared): RunResource => ({
   ...declared,
+  ...NOTHING_COUNTED,
   state: { is: 'unknown' },
-  failuresMs: [],
+  upSinceMs: undefined,
+  told: false,
   reason: undefined,
   startMs: undefined,
 });
@@ -129,60 +173,16 @@ export function allStopped(state: RunState): boolean {
   return state.resources.every(({ state: is }) => is.is === 'stopped');
 }
 
-export function groupReport(state: RunState, nowMs: number): GroupReport {
-  const failed = state.resources.find((resource) => resource.reason !== undefined);
-  const reason = state.givenUp?.reason ?? (failed === undefined ? undefined : `${failed.id}: ${failed.reason}`);
+/** Why nothing of the group may be touched now; undefined: it may. */
+export function handsOff(state: RunState): 'held' | 'paused' | undefined {
+  if (state.want !== 'up') return undefined;
+  if (state.held !== undefined) return 'held';
+  return state.paused ? 'paused' : undefined;
+}
+
+export function set(state: RunState, key: string, change: Partial<RunResource>): RunState {
   return {
-    group: state.group,
-    epoch: state.epoch,
-    state: state.shown,
-    forMs: nowMs - state.sinceMs,
-    ...(reason === undefined || state.shown === 'running' ? {} : { reason: cut(reason) }),
-    resources: state.resources.map(resourceReport),
+    ...state,
+    resources: state.resources.map((resource) => (resource.key === key ? { ...resource, ...change } : resource)),
   };
-}
-
-/** A reason may be what some program printed; a report with a longer one would be refused whole, and the leases in it with it. */
-function cut(reason: string): string {
-  return reason.length <= MAX_REPORTED_REASON ? reason : `${reason.slice(0, MAX_REPORTED_REASON - 1)}…`;
-}
-
-function resourceReport(resource: RunResource): ResourceReport {
-  return {
-    id: resource.id,
-    state: shownState(resource.state),
-    ...(resource.reason === undefined ? {} : { reason: cut(resource.reason) }),
-    ...(resource.startMs === undefined ? {} : { startMs: resource.startMs }),
-  };
-}
-
-export function shownState(state: ResourceState): ResourceReport['state'] {
-  switch (state.is) {
-    case 'unknown':
-    case 'probing':
-      return 'unknown';
-    case 'stopped':
-      return 'stopped';
-    case 'waiting':
-    case 'starting':
-      return 'starting';
-    case 'running':
-    case 'checking':
-    case 'repairing':
-      return 'running';
-    case 'stopping':
-      return 'stopping';
-    case 'broken':
-    case 'stuck':
-      return 'failed';
-    default:
-      return state satisfies never;
-  }
-}
-
-export function show(state: RunState): GroupReport['state'] {
-  if (state.want === 'up')
-    return state.resources.every((resource) => shownState(resource.state) === 'running') ? 'running' : 'starting';
-  if (!allStopped(state)) return 'stopping';
-  return state.givenUp === undefined ? 'stopped' : 'failed';
 }

@@ -102,7 +102,7 @@ describe('a failure while it runs', () => {
       deepEqual(track.tick(), ['start a']);
     }
     deepEqual(track.started('a', soft), ['resource.failed a', 'stop a']);
-    deepEqual(track.stopped('a'), ['down: a soft start: no (failed 3 times in 10 minutes)']);
+    deepEqual(track.stopped('a'), ['down: a soft start: no (failed 3 times within 10m)']);
   });
 
   test('of long ago does not count', () => {

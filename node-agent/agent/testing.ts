@@ -1,8 +1,11 @@
 /** For the tests beside this file: the pure cores of the agent, with what stands around them written out. */
+import { DEFAULT_POLICY, type FailurePolicy } from '../../schemas/config.ts';
 import { LEASE_PROFILES } from '../../schemas/limits.ts';
 import type { Grant, GroupReport, LeaseAnswer, Observation, Reply, Report } from '../../schemas/wire.ts';
-import type { Outcome, Probe } from '../resources/index.ts';
-import { compose, type KeepEffect, type KeepEvent, type KeepState, keep } from './keep.ts';
+import type { CopyFacts, Outcome, Probe } from '../resources/index.ts';
+import { testCluster } from './cluster-testing.ts';
+import type { JoinRequest } from './identity.ts';
+import { compose, type Held, type KeepEffect, type KeepEvent, type KeepState, keep, newKeep } from './keep.ts';
 import {
   type Declared,
   type GiveUp,
@@ -17,6 +20,29 @@ import {
 
 export const START = 100_000;
 
+/** A copy of replicated data that nobody writes to. */
+export const copyFacts = (disk: string): CopyFacts => ({
+  name: 'r0',
+  host: 'n1',
+  role: 'Secondary',
+  disk,
+  guarded: true,
+  peers: [],
+});
+
+/** alice joins the cluster shop, and is taken. */
+export const joinRequest = (stateDir: string, changes: Partial<JoinRequest> = {}): JoinRequest => ({
+  stateDir,
+  url: 'https://ha.example.org/',
+  cluster: 'shop',
+  node: 'alice',
+  token: testCluster.token,
+  policy: 'allow: {}\n',
+  reset: { text: 'none\n', chosen: false },
+  enrol: async (body) => testCluster.enrolled(body),
+  ...changes,
+});
+
 /** The lease keeper of alice, between its clock and what the coordinator answers. */
 export class Keeper {
   state: KeepState;
@@ -25,27 +51,22 @@ export class Keeper {
   #reports = 0;
 
   constructor(changes: Partial<KeepState> = {}) {
-    this.state = {
+    const known = {
       node: 'alice',
       incarnation: 'alice-1',
       timing: LEASE_PROFILES.default,
       revision: 1,
       history: 'h1',
+      groups: { db: { on: ['alice', 'bob', 'carol'], requiresUplink: false } },
       epochs: {},
+      promises: {},
+      coordinator: { generation: 1, instance: 'i1' },
+      longestPromise: { ms: 0, untilMs: 0 },
       quarantineEndMs: 0,
       held: {},
-      claimable: new Set(['db']),
-      releases: {},
-      observed: {},
-      requests: {},
-      nextReportMs: START,
-      unanswered: 0,
-      unansweredSinceMs: 0,
-      lastAnswerMs: START,
-      toldInstance: 'i1',
-      instance: 'i1',
-      ...changes,
     };
+    const spoken = { nextReportMs: START, toldInstance: 'i1', instance: 'i1' };
+    this.state = { ...newKeep(known, START), claimable: new Set(['db']), ...spoken, ...changes };
   }
 
   does(event: KeepEvent): readonly KeepEffect[] {
@@ -72,6 +93,7 @@ export class Keeper {
         id: report.id,
         history: 'h1',
         instance: 'i1',
+        generation: 1,
         renewInMs: LEASE_PROFILES.default.renewMs,
         leases: [],
         grants: [],
@@ -82,18 +104,21 @@ export class Keeper {
     });
   }
 
-  /** Told that it may claim, claims, and is granted the epoch, `delayMs` after it asked. */
+  /** Told that it may claim, claims, and is granted the epoch, `delayMs` after it asked. It is on disk and in the guard at once. */
   acquires(epoch = 1, delayMs = 20): readonly KeepEffect[] {
     this.answered(this.sends(), { observed: [free] });
     const claim = this.sends();
     this.now += delayMs;
-    return this.answered(claim, { grants: [grant(epoch)] });
+    const effects = this.answered(claim, { grants: [grant(epoch)] });
+    if (this.held !== undefined) this.does({ type: 'kept', group: 'db', epoch, version: 1 });
+    this.effects = effects;
+    return effects;
   }
 
-  renews(epoch = 1, order: 'run' | 'release' = 'run', delayMs = 20): readonly KeepEffect[] {
+  renews(epoch = 1, order: Order = 'run', delayMs = 20, cleanups = 0): readonly KeepEffect[] {
     const report = this.sends();
     this.now += delayMs;
-    return this.answered(report, { leases: [renewed(epoch, order)] });
+    return this.answered(report, { leases: [renewed(epoch, order, cleanups)] });
   }
 
   get held() {
@@ -105,24 +130,49 @@ export class Keeper {
   }
 }
 
-export const free: Observation = { group: 'db', renewal: null, claim: 'now', waitMs: 0 };
+/** A lease that alice holds alone, as it is in the guard. */
+export function heldLease(given: Pick<Held, 'epoch' | 'deadlineMs'> & Partial<Held>): Held {
+  return {
+    voters: { version: 1, names: ['alice'] },
+    kept: true,
+    promised: {},
+    coordinatorMs: given.deadlineMs,
+    phase: 'active',
+    ...given,
+  };
+}
+
+export const free: Observation = { group: 'db', renewal: null, claim: 'now', released: null, waitMs: 0 };
 export const grant = (epoch: number, incarnation = 'alice-1'): Grant => ({
   group: 'db',
   epoch,
   incarnation,
-  voters: ['alice', 'bob'],
+  voters: { version: 1, names: ['alice', 'bob'] },
   released: null,
 });
-export const renewed = (epoch: number, order: 'run' | 'release' = 'run'): LeaseAnswer => ({
+type Renewed = Extract<LeaseAnswer, { verdict: 'renewed' }>;
+type Order = Renewed['order'];
+export const renewed = (epoch: number, order: Order = 'run', cleanups = 0): Renewed => ({
   verdict: 'renewed',
   group: 'db',
   epoch,
   order,
+  cleanups,
 });
 const times = { startMs: 20_000, stopMs: 15_000, monitorMs: 5_000, monitorIntervalMs: 10_000 };
 
 export function declared(id: string, key = id): Declared {
-  return { key, id, times, repairable: false };
+  return { key, id, times, policy: DEFAULT_POLICY, repairable: false };
+}
+
+/** A resource as a test writes it: what differs from the default policy stands beside its name. */
+export type Described = { id: string; repairable?: boolean } & Partial<FailurePolicy>;
+
+function described(one: string | Declared | Described): Declared {
+  if (typeof one === 'string') return declared(one);
+  if ('policy' in one) return one;
+  const { id, repairable = false, ...policy } = one;
+  return { ...declared(id), repairable, policy: { ...DEFAULT_POLICY, ...policy } };
 }
 
 /** The runner of one group. What it does is read as words: `start a`, `force b`, `down`. */
@@ -133,10 +183,8 @@ export class Track {
   failure: GiveUp | undefined;
   readonly #declared: Declared[];
 
-  constructor(...resources: (string | Declared | { id: string; repairable: boolean })[]) {
-    this.#declared = resources.map((one) =>
-      typeof one === 'string' ? declared(one) : { ...declared(one.id), ...one },
-    );
+  constructor(...resources: (string | Declared | Described)[]) {
+    this.#declared = resources.map(described);
     this.state = newRun('db', this.#declared, this.now);
   }
 
@@ -153,6 +201,15 @@ export class Track {
     return this.effects;
   }
 
+  pause(paused = true): string[] {
+    return this.apply({ type: 'pause', paused });
+  }
+
+  /** A person's cleanup, told in the answer to a request that left just now. */
+  cleanup(askedMs = this.now): string[] {
+    return this.apply({ type: 'cleanup', askedMs });
+  }
+
   want(want: RunState['want'], epoch = 1): string[] {
     return this.apply({ type: 'want', want, epoch });
   }
@@ -167,8 +224,8 @@ export class Track {
     for (const { key } of this.#declared) this.probed(key, { state: 'stopped' });
   }
 
-  declare(...ids: string[]): string[] {
-    return this.apply({ type: 'declare', resources: ids.map((id) => declared(id)) });
+  declare(...resources: (string | Described)[]): string[] {
+    return this.apply({ type: 'declare', resources: resources.map(described) });
   }
 
   probed(key: string, probe: Probe): string[] {
@@ -198,6 +255,11 @@ export class Track {
 
   is(id: string): string | undefined {
     return this.state.resources.find((resource) => resource.id === id)?.state.is;
+  }
+
+  /** A declaration waits. */
+  get pending(): boolean {
+    return this.state.next !== undefined;
   }
 
   due(): number | undefined {

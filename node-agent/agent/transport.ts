@@ -2,30 +2,37 @@
  * How reports reach the coordinator: one WebSocket, and HTTP beside it. The WebSocket is the default; while it is not open, or does
  * not answer, the same reports go by HTTP, and a long poll waits for nudges. Losing either costs no lease while the other works.
  *
- * The transport decides nothing: what arrives is checked against the schema and handed up; the lease keeper knows what it is worth.
+ * The transport decides nothing: what arrives is checked for who sent it (schemas/session.ts) and against the schema, and handed up; the lease
+ * keeper knows what it is worth.
  */
-import { Agent as HttpAgent, request as httpRequest, type RequestOptions } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
-import { nonceSchema, waitedSchema } from '../../schemas/api.ts';
+import type { KeyObject } from 'node:crypto';
+import { waitedSchema } from '../../schemas/api.ts';
 import { LONG_POLL_MS, MAX_AGENT_MESSAGE_BYTES } from '../../schemas/limits.ts';
 import {
-  downMessageSchema,
-  type Renewals,
-  type Reply,
-  type Report,
-  replySchema,
+  newSessionKey,
+  publicHalf,
+  SEAL_LENGTH,
+  type Seal,
   SIGNATURE_HEADERS,
-} from '../../schemas/wire.ts';
+  sessionSchema,
+  sessionWith,
+  successorIn,
+} from '../../schemas/session.ts';
+import { downMessageSchema, type Renewals, type Reply, type Report, replySchema } from '../../schemas/wire.ts';
 import type { Log } from '../system/index.ts';
+import { textOf, unreachableBecause } from '../system/index.ts';
 import { TextWebSocket, UpgradeRefused } from '../system/websocket.ts';
-import { type Identity, signRequest } from './identity.ts';
+import type { Identity } from './identity.ts';
+import { type HttpAnswer, MAX_REPLY_BYTES, NoNonceError, parseJson, problemText, SignedHttp } from './signed-http.ts';
 
-/** A whole configuration may come down with a reply; nothing longer is read. */
-const MAX_REPLY_BYTES = 4 * 1024 * 1024;
-/** Close code of the coordinator for a node that is no member, or no longer. */
-const CLOSED_NOT_MEMBER = 4401;
-const RECONNECT_FIRST_MS = 100;
-const RECONNECT_LAST_MS = 2_000;
+const CONNECT_TIMEOUT_MS = 3_000;
+/**
+ * Pause before the next try to connect: a fraction of the time that there has been no connection, within these bounds. So a coordinator that
+ * comes back is found soon after, however long it was away, and one that stays away is not stormed.
+ */
+const RECONNECT_FRACTION = 1 / 8;
+const RECONNECT_LEAST_MS = 100;
+const RECONNECT_MOST_MS = 2_000;
 
 export interface TransportOptions {
   readonly identity: Identity;
@@ -36,37 +43,38 @@ export interface TransportOptions {
   readonly onRefused: (problem: NonNullable<Reply['problem']>) => void;
   readonly onNudge: () => void;
   readonly onRenewals: (renewals: Renewals['renewals']) => void;
+  /** The cluster has another key from now on: writes it down. */
+  readonly onClusterKey: (publicKey: string) => Promise<void>;
+  /** The coordinator does not take this node's key: reads the ones that it may have now. */
+  readonly keys: () => Promise<readonly KeyObject[]>;
 }
 
-interface HttpAnswer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  readonly body: string;
+/** A WebSocket whose session has begun. */
+interface Session {
+  readonly socket: TextWebSocket;
+  readonly up: Seal;
+  readonly down: Seal;
+  /** What came before this was the session in use; undefined since. */
+  early: string[] | undefined;
 }
 
 export class Transport {
   readonly #options: TransportOptions;
-  readonly #base: URL;
-  readonly #http: HttpAgent | HttpsAgent;
-  #socket: TextWebSocket | undefined;
+  readonly #http: SignedHttp;
+  #session: Session | undefined;
   /** When a report left on the WebSocket that it has brought nothing since for. */
   #unheardSinceMs: number | undefined;
   #connecting = false;
-  #backoffMs = RECONNECT_FIRST_MS;
+  /** Since when no WebSocket has brought anything useful; undefined while one does. */
+  #downSinceMs: number | undefined = performance.now();
   #reconnect: NodeJS.Timeout | undefined;
   #polling = false;
-  #nonce: string | undefined;
   #closed = false;
-  readonly #said = new Map<'websocket' | 'http', string>();
+  readonly #said = new Map<'websocket' | 'http' | 'key', string>();
 
   constructor(options: TransportOptions) {
     this.#options = options;
-    const { url, cluster } = options.identity;
-    this.#base = new URL(`v1/clusters/${cluster}/agent/`, url.endsWith('/') ? url : `${url}/`);
-    this.#http =
-      this.#base.protocol === 'https:'
-        ? new HttpsAgent({ keepAlive: true, maxSockets: 4 })
-        : new HttpAgent({ keepAlive: true, maxSockets: 4 });
+    this.#http = new SignedHttp(options.identity, options.incarnation, (clusterKey) => this.#trust(clusterKey));
   }
 
   start(): void {
@@ -76,13 +84,18 @@ export class Transport {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#reconnect);
-    this.#socket?.close();
-    this.#http.destroy();
+    this.#session?.socket.close();
+    this.#http.close();
   }
 
   /** Which way reports go now. */
   get way(): 'websocket' | 'http' {
-    return this.#socket?.open === true ? 'websocket' : 'http';
+    return this.#session?.socket.open === true ? 'websocket' : 'http';
+  }
+
+  /** What keeps reports from being answered, as it was last told; undefined while they are. */
+  get trouble(): string | undefined {
+    return this.#said.get('key') ?? this.#said.get('http') ?? this.#said.get('websocket');
   }
 
   /**
@@ -100,75 +113,135 @@ export class Transport {
       return;
     }
     const nowMs = performance.now();
-    if (this.#socket !== undefined && nowMs - (this.#unheardSinceMs ?? nowMs) >= timeoutMs) {
-      const silent = this.#socket;
-      this.#socket = undefined;
-      silent.close(1000, 'no answer');
-      this.#say('websocket', `the WebSocket has brought no answer for ${timeoutMs} ms; it is opened anew`);
-      void this.#connect();
-    }
-    if (this.#socket?.send(text) === true) {
+    if (this.#session !== undefined && nowMs - (this.#unheardSinceMs ?? nowMs) >= timeoutMs)
+      this.#openAnew(this.#session, `the WebSocket has brought no answer for ${timeoutMs} ms; it is opened anew`);
+    if (this.#session?.socket.open === true) {
+      const { socket, up } = this.#session;
+      socket.send(up.seal(text));
       this.#unheardSinceMs ??= nowMs;
       if (attempt === 0) return;
     }
-    void this.#post(text, report.incarnation, timeoutMs);
+    void this.#post(text, timeoutMs);
+  }
+
+  #openAnew(session: Session, why: string): void {
+    if (this.#session !== session) return;
+    this.#session = undefined;
+    session.socket.close(1000, 'opened anew');
+    this.#say('websocket', why);
+    void this.#connect();
+  }
+
+  /** What came cannot be believed: whoever did that may do it again, so the next session is not begun at once. */
+  #broken(session: Session): void {
+    if (this.#session !== session) return;
+    this.#session = undefined;
+    session.socket.close(1000, 'not authentic');
+    this.#say(
+      'websocket',
+      'the WebSocket brought something that is not the next message of its session: changed, lost or repeated on its way',
+    );
+    this.#options.onNudge();
+    this.#later();
   }
 
   async #connect(): Promise<void> {
-    if (this.#connecting || this.#closed || this.#socket !== undefined) return;
+    if (this.#connecting || this.#closed || this.#session !== undefined) return;
     this.#connecting = true;
     clearTimeout(this.#reconnect);
     try {
-      const url = new URL('socket', this.#base);
-      let opened: TextWebSocket | undefined;
-      const handlers = {
-        onText: (text: string) => this.#receive(text),
-        onClose: (code: number, reason: string) => {
-          if (opened !== undefined && this.#socket === opened) this.#onClose(code, reason);
-        },
-      };
-      opened = await this.#upgrade(url, handlers);
-      if (this.#closed) opened.close();
-      if (!opened.open) throw new Error('it was closed at once');
-      this.#socket = opened;
+      const session = await this.#upgrade();
+      if (this.#closed) session.socket.close();
+      if (!session.socket.open) throw new Error('it was closed at once');
+      this.#session = session;
       this.#unheardSinceMs = undefined;
+      const early = session.early ?? [];
+      session.early = undefined;
+      for (const text of early) this.#receive(session, text);
       this.#options.onNudge();
     } catch (error) {
       this.#say(
         'websocket',
-        `no WebSocket: ${error instanceof UpgradeRefused ? `${error.message}: ${problemText(error.body)}` : textOf(error)}`,
+        `no WebSocket: ${error instanceof UpgradeRefused ? `${error.message}: ${problemText(error.body)}` : unreachableBecause(error, this.#http.base)}`,
       );
       this.#later();
     } finally {
       this.#connecting = false;
     }
-    if (this.#socket === undefined) void this.#poll();
+    if (this.#session === undefined) void this.#poll();
   }
 
   /** A nonce that a report has overtaken is stale: the fresh one that comes with the refusal is tried at once. */
-  async #upgrade(url: URL, handlers: Parameters<typeof TextWebSocket.open>[2]): Promise<TextWebSocket> {
+  async #upgrade(): Promise<Session> {
     for (let attempt = 0; ; attempt++) {
-      const { key, node } = this.#options.identity;
-      const { incarnation } = this.#options;
-      const nonce = await this.#takeNonce();
-      const headers = signRequest(key, { method: 'GET', path: url.pathname, node, incarnation, nonce, body: '' });
+      const nonce = await this.#http.takeNonce();
       try {
-        return await TextWebSocket.open(url, { headers, timeoutMs: 3_000, maxBytes: MAX_REPLY_BYTES }, handlers);
+        return await this.#open(nonce);
       } catch (error) {
-        if (error instanceof UpgradeRefused) this.#keepNonce(error.headers);
-        const again =
-          error instanceof UpgradeRefused && error.status === 401 && this.#nonce !== undefined && attempt === 0;
+        if (!(error instanceof UpgradeRefused)) throw error;
+        const fresh = this.#http.keepNonce(error.headers);
+        if (await this.#http.follow(successorIn(error.headers[SIGNATURE_HEADERS.successor]))) continue;
+        const again = error.status === 401 && fresh && attempt === 0;
         if (!again) throw error;
+        await this.#otherKey(error.body);
       }
     }
   }
 
+  /** Opens a WebSocket and begins the session. @throws {UpgradeRefused}; Error. */
+  async #open(nonce: string): Promise<Session> {
+    const { promise: first, resolve, reject } = Promise.withResolvers<string>();
+    first.catch(() => undefined); // where the upgrade fails nobody waits for it
+    let session: Session | undefined;
+    let begun = false;
+    const early: string[] = [];
+    const handlers = {
+      onText: (text: string) => {
+        if (!begun) resolve(text);
+        else if (session === undefined || session.early !== undefined) early.push(text);
+        else this.#receive(session, text);
+        begun = true;
+      },
+      onClose: (code: number, reason: string) => {
+        reject(new Error('it was closed at once'));
+        if (session !== undefined && this.#session === session) this.#onClose(code, reason);
+      },
+    };
+    const url = new URL('socket', this.#http.base);
+    // as it is trusted now: another one may be by the time that the session begins
+    const { cluster, node, clusterKey } = this.#http.identity;
+    const own = newSessionKey();
+    const headers = this.#http.upgrade(url.pathname, nonce, own.publicKey);
+    const timeoutMs = CONNECT_TIMEOUT_MS;
+    const socket = await TextWebSocket.open(
+      url,
+      { headers, timeoutMs, maxBytes: MAX_REPLY_BYTES + SEAL_LENGTH },
+      handlers,
+    );
+    const tooLate = setTimeout(() => reject(new Error(`no session within ${timeoutMs} ms`)), timeoutMs);
+    try {
+      const begin = sessionSchema.safeParse(parseJson(await first));
+      if (!begin.success) throw new Error('it does not begin with a session');
+      const { incarnation } = this.#options;
+      const seals = sessionWith(begin.data, own, { cluster, node, incarnation, nonce }, clusterKey);
+      if (seals === undefined) throw new Error('what answers does not have the key of this cluster');
+      if (!socket.open) throw new Error('it was closed at once');
+      session = { socket, ...seals, early };
+      return session;
+    } catch (error) {
+      socket.close(1000, 'no session');
+      throw error;
+    } finally {
+      clearTimeout(tooLate);
+    }
+  }
+
   #onClose(code: number, reason: string): void {
-    this.#socket = undefined;
+    this.#session = undefined;
     if (this.#closed) return;
     this.#say('websocket', `the WebSocket was closed (${code}${reason === '' ? '' : `, ${reason}`})`);
-    if (code === CLOSED_NOT_MEMBER) this.#options.onRefused({ code: 'node-removed', detail: reason });
-    // a report in flight on it may be lost: report again, by whichever way is open
+    // A report in flight on it may be lost: report again, by whichever way is open. Nobody signed the reason: if it is that this node is no
+    // member any more, the answer says so.
     this.#options.onNudge();
     this.#later();
   }
@@ -176,19 +249,20 @@ export class Transport {
   #later(): void {
     if (this.#closed) return;
     clearTimeout(this.#reconnect);
-    const waitMs = this.#backoffMs * (0.75 + Math.random() / 2);
-    this.#reconnect = setTimeout(() => void this.#connect(), waitMs);
+    this.#downSinceMs ??= performance.now();
+    const fraction = (performance.now() - this.#downSinceMs) * RECONNECT_FRACTION;
+    const waitMs = Math.min(RECONNECT_MOST_MS, Math.max(RECONNECT_LEAST_MS, fraction));
+    this.#reconnect = setTimeout(() => void this.#connect(), waitMs * (0.75 + Math.random() / 2));
     this.#reconnect.unref();
-    this.#backoffMs = Math.min(RECONNECT_LAST_MS, this.#backoffMs * 2);
   }
 
   /** While there is no WebSocket: a request that the coordinator answers when it has something to say. */
   async #poll(): Promise<void> {
-    if (this.#polling || this.#closed || this.#socket !== undefined) return;
+    if (this.#polling || this.#closed || this.#session !== undefined) return;
     this.#polling = true;
     try {
-      const answer = await this.#signed('wait', '{}', this.#options.incarnation, LONG_POLL_MS + 5_000);
-      if (answer.status === 200 && nudged(answer.body)) this.#options.onNudge();
+      const { status, authentic, body } = await this.#http.post('wait', '{}', LONG_POLL_MS + 5_000);
+      if (status === 200 && authentic && nudged(body)) this.#options.onNudge();
     } catch {
       // the coordinator cannot be reached this way either: the reports say so themselves
     } finally {
@@ -196,108 +270,81 @@ export class Transport {
     }
   }
 
-  async #post(text: string, incarnation: string, timeoutMs: number): Promise<void> {
+  async #post(text: string, timeoutMs: number): Promise<void> {
     try {
-      const answer = await this.#signed('report', text, incarnation, timeoutMs);
+      const answer = await this.#http.post('report', text, timeoutMs);
       if (answer.status !== 200) {
         this.#say('http', `a report was answered with status ${answer.status}: ${problemText(answer.body)}`);
+        await this.#otherKey(answer.body);
         this.#judge(answer);
         return;
       }
+      const reply = answer.authentic ? replySchema.safeParse(parseJson(answer.body)) : undefined;
+      if (reply === undefined)
+        return this.#say('http', 'what answers does not have the key of this cluster; it is ignored');
+      if (!reply.success)
+        return this.#say('http', 'the coordinator answered with something that is no reply; it is ignored');
       this.#said.delete('http');
-      const reply = replySchema.safeParse(parseJson(answer.body));
-      if (reply.success) this.#options.onReply(reply.data);
-      else this.#say('http', 'the coordinator answered with something that is no reply; it is ignored');
+      this.#onReply(reply.data);
     } catch (error) {
-      this.#say('http', `the coordinator cannot be reached: ${textOf(error)}`);
+      if (error instanceof NoNonceError) this.#judge(error.answer);
+      this.#say('http', `the coordinator cannot be reached: ${unreachableBecause(error, this.#http.base)}`);
     }
   }
 
   /**
-   * A refusal in HTTP's own terms, for the lease keeper in its own. Only what the coordinator itself says about membership and version
-   * counts: a stale nonce is no refusal, nor is what a proxy in between may answer.
+   * A refusal in HTTP's own terms, for the lease keeper in its own. Only what the coordinator itself has signed about membership and version
+   * counts: not what a proxy in between may answer.
    */
-  #judge(answer: { readonly body: string }): void {
-    const parsed = parseJson(answer.body);
-    const said = typeof parsed === 'object' && parsed !== null && 'code' in parsed ? parsed.code : undefined;
+  #judge({ authentic, code: said, body }: HttpAnswer): void {
+    if (!authentic) return;
     const code =
       said === 'unauthorized' || said === 'node-unknown'
         ? 'node-removed'
         : said === 'version-unsupported'
           ? said
           : undefined;
-    if (code !== undefined) this.#options.onRefused({ code, detail: problemText(answer.body) });
+    if (code !== undefined) this.#options.onRefused({ code, detail: problemText(body) });
   }
 
-  /** A signed request; a nonce the coordinator no longer knows is replaced once by the fresh one that comes with the refusal. */
-  async #signed(name: 'report' | 'wait', body: string, incarnation: string, timeoutMs: number): Promise<HttpAnswer> {
-    const url = new URL(name, this.#base);
-    for (let attempt = 0; ; attempt++) {
-      const nonce = await this.#takeNonce();
-      const { key, node } = this.#options.identity;
-      const headers = signRequest(key, { method: 'POST', path: url.pathname, node, incarnation, nonce, body });
-      const answer = await this.#request(url, body, headers, timeoutMs);
-      if (answer.status === 401 && attempt === 0 && this.#nonce !== undefined) continue;
-      return answer;
-    }
+  /** A refused signature: this node may have another key by now. */
+  async #otherKey(refusal: string): Promise<void> {
+    const parsed = parseJson(refusal);
+    if (typeof parsed !== 'object' || parsed === null || !('code' in parsed) || parsed.code !== 'signature-invalid')
+      return;
+    const { identity } = this.#http;
+    const refused = publicHalf(identity.key);
+    const key = (await this.#options.keys()).find((one) => publicHalf(one) !== refused);
+    if (key !== undefined) this.#http.identity = { ...this.#http.identity, key };
   }
 
-  async #takeNonce(): Promise<string> {
-    const kept = this.#nonce;
-    this.#nonce = undefined;
-    if (kept !== undefined) return kept;
-    const answer = await this.#request(
-      new URL('nonce', this.#base),
-      JSON.stringify({ node: this.#options.identity.node }),
-      {},
-      3_000,
-    );
-    const parsed = nonceSchema.safeParse(parseJson(answer.body));
-    if (answer.status === 200 && parsed.success) {
-      this.#nonce = undefined;
-      return parsed.data.nonce;
-    }
-    this.#judge(answer);
-    throw new Error(`no nonce: status ${answer.status}: ${problemText(answer.body)}`);
-  }
-
-  #keepNonce(headers: HttpAnswer['headers']): void {
-    const fresh = headers[SIGNATURE_HEADERS.nextNonce];
-    if (typeof fresh === 'string') this.#nonce = fresh;
-  }
-
-  #request(url: URL, body: string, headers: Record<string, string>, timeoutMs: number): Promise<HttpAnswer> {
-    const options: RequestOptions = {
-      method: 'POST',
-      agent: this.#http,
-      headers: { ...headers, 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(body)) },
-      signal: AbortSignal.timeout(timeoutMs),
-    };
-    return new Promise((resolve, reject) => {
-      const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, options, (response) => {
-        const chunks: Buffer[] = [];
-        let bytes = 0;
-        response.on('data', (chunk: Buffer) => {
-          bytes += chunk.length;
-          if (bytes > MAX_REPLY_BYTES) response.destroy(new Error('the answer is too long'));
-          else chunks.push(chunk);
-        });
-        response.on('error', reject);
-        response.on('end', () => {
-          this.#keepNonce(response.headers);
-          resolve({
-            status: response.statusCode ?? 0,
-            headers: response.headers,
-            body: Buffer.concat(chunks).toString('utf8'),
-          });
-        });
+  #onReply(reply: Reply): void {
+    const session = this.#session;
+    if (reply.successor !== undefined)
+      void this.#http.follow(reply.successor).then((followed) => {
+        if (followed && session !== undefined)
+          this.#openAnew(session, 'the cluster has another key; the WebSocket is opened anew');
       });
-      request.on('error', reject);
-      request.end(body);
-    });
+    this.#options.onReply(reply);
   }
 
-  #receive(text: string): void {
+  async #trust(clusterKey: string): Promise<boolean> {
+    try {
+      await this.#options.onClusterKey(clusterKey);
+      this.#said.delete('key');
+      return true;
+    } catch (error) {
+      this.#say('key', `the cluster has another key, which cannot be written down: ${textOf(error)}`);
+      return false;
+    }
+  }
+
+  #receive(session: Session, sealed: string): void {
+    const text = session.down.open(sealed);
+    if (text === undefined) {
+      this.#broken(session);
+      return;
+    }
     const message = downMessageSchema.safeParse(parseJson(text));
     if (!message.success) {
       this.#say('websocket', 'the coordinator sent something that is no message of this protocol; it is ignored');
@@ -306,7 +353,7 @@ export class Transport {
     this.#unheardSinceMs = undefined;
     // Only now is it good for something: one that is opened and closed again, with a refusal, is not tried faster and faster.
     if (message.data.type !== 'reply' || message.data.problem === undefined) {
-      this.#backoffMs = RECONNECT_FIRST_MS;
+      this.#downSinceMs = undefined;
       this.#said.delete('websocket');
     }
     switch (message.data.type) {
@@ -317,7 +364,7 @@ export class Transport {
         this.#options.onRenewals(message.data.renewals);
         return;
       case 'reply':
-        this.#options.onReply(message.data);
+        this.#onReply(message.data);
         return;
       default:
         message.data satisfies never;
@@ -325,7 +372,7 @@ export class Transport {
   }
 
   /** Once per change: a coordinator that is away for an hour is one line. */
-  #say(way: 'websocket' | 'http', problem: string): void {
+  #say(way: 'websocket' | 'http' | 'key', problem: string): void {
     if (this.#said.get(way) === problem) return;
     this.#said.set(way, problem);
     this.#options.log.warn(problem);
@@ -334,24 +381,4 @@ export class Transport {
 
 function nudged(body: string): boolean {
   return waitedSchema.safeParse(parseJson(body)).data?.nudge === true;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-/** The words of a problem document, or the beginning of whatever came instead. */
-function problemText(body: string): string {
-  const parsed = parseJson(body);
-  if (typeof parsed === 'object' && parsed !== null && 'detail' in parsed && typeof parsed.detail === 'string')
-    return parsed.detail;
-  return body.slice(0, 200).replace(/\s+/g, ' ');
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

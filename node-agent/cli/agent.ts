@@ -1,6 +1,7 @@
 /** `agent`: the agent in the foreground. Started without the rest of the command line, which would only cost memory. */
 import { parseArgs } from 'node:util';
 import { DEFAULT_STATE_DIR, IdentityError } from '../agent/identity.ts';
+import { resetChoice } from '../agent/reset-choice.ts';
 import { FileWriteError } from '../system/index.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 import { besideExecutable } from './installed.ts';
@@ -8,6 +9,7 @@ import { besideExecutable } from './installed.ts';
 export interface AgentOptions {
   readonly stateDir: string;
   readonly reset: string;
+  readonly watchdog?: string | undefined;
 }
 
 /** @returns undefined for arguments that the full parser should judge (and explain). */
@@ -15,29 +17,23 @@ export function agentOptions(args: readonly string[]): AgentOptions | undefined 
   try {
     const { values } = parseArgs({
       args: [...args],
-      options: { 'state-dir': { type: 'string' }, reset: { type: 'string' } },
+      options: { 'state-dir': { type: 'string' }, reset: { type: 'string' }, watchdog: { type: 'string' } },
       strict: true,
     });
-    return { stateDir: values['state-dir'] ?? DEFAULT_STATE_DIR, reset: values.reset ?? 'none' };
+    const { reset = 'none', watchdog } = values;
+    return { stateDir: values['state-dir'] ?? DEFAULT_STATE_DIR, reset, watchdog };
   } catch {
     return undefined;
   }
 }
 
 /** Runs until the agent ends. @throws {CliError} */
-export async function startAgent({ stateDir, reset }: AgentOptions): Promise<ExitCode | number> {
-  if (reset === 'watchdog' || reset === 'sysrq')
-    throw new CliError(
-      EXIT.usage,
-      `--reset=${reset} is not in this version, so a node that hangs would not be reset as you ask`,
-      {
-        next: 'use --reset=none: the guard then kills what runs and takes addresses away when a lease ends',
-      },
-    );
-  if (reset !== 'none') throw new CliError(EXIT.usage, `--reset=${reset}: it must be none, watchdog or sysrq`);
+export async function startAgent({ stateDir, reset, watchdog }: AgentOptions): Promise<ExitCode | number> {
+  const choice = resetChoice(reset, watchdog);
+  if ('problem' in choice) throw new CliError(EXIT.usage, choice.problem);
   const { runAgent } = await import('../agent/index.ts');
   try {
-    return await runAgent({ stateDir, guardPath: besideExecutable('holdfast-guard') });
+    return await runAgent({ stateDir, guardPath: besideExecutable('holdfast-guard'), reset: choice });
   } catch (error) {
     throw await explained(error);
   }

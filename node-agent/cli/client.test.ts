@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { testCluster } from '../agent/cluster-testing.ts';
 import { problem, ran, type StubAnswer, stubCoordinator } from './testing.ts';
 
 const at = '2026-11-22T09:00:00.000Z';
@@ -17,7 +18,12 @@ const operation = {
   finishedAt: null,
   progress: 'waiting for alice to release',
 };
-const ended = (state: 'succeeded' | 'failed', progress: string) => ({ ...operation, state, finishedAt: at, progress });
+const ended = (state: 'succeeded' | 'failed' | 'cancelled', progress: string) => ({
+  ...operation,
+  state,
+  finishedAt: at,
+  progress,
+});
 const emptyStatus = { schema: 'holdfast/status/v1', cluster: 'shop', at, revision: 0, groups: {}, nodes: {} };
 
 async function asking(
@@ -104,11 +110,11 @@ describe('a coordinator that does not answer', () => {
     const stub = await stubCoordinator(() => ({ cut: true }));
     const stateDir = await mkdtemp(join(tmpdir(), 'holdfast-join-'));
     const args = ['join', `${stub.url}/shop`, '--name', 'bob', '--state-dir', stateDir, '--token-file', '-'];
-    const cut = await ran(args, { stdin: 'secret' });
+    const cut = await ran(args, { stdin: testCluster.token });
     assert.equal(cut.exit, 112);
     assert.match(cut.err, /\nNext: run the same join again: with the key/);
     await stub.close();
-    const { exit, err } = await ran(args, { stdin: 'secret' });
+    const { exit, err } = await ran(args, { stdin: testCluster.token });
     await rm(stateDir, { recursive: true });
     assert.equal(exit, 69);
     assert.match(err, /\nNext: check the URL and the network, and run the same join again/);
@@ -161,6 +167,22 @@ describe('a long action', () => {
     const result = await asking(moving({ body: ended('failed', 'bob gave up: nginx did not start') }), 'move db');
     assert.equal(result.exit, 1);
     assert.match(result.err, /failed: bob gave up: nginx did not start\.\nNext: holdfast why db/);
+  });
+
+  it('that was cancelled by somebody else ends with what became of it', async () => {
+    const result = await asking(moving({ body: ended('cancelled', 'alice keeps it') }), 'move db');
+    assert.equal(result.exit, 1);
+    assert.match(result.err, /move of db to bob was cancelled: alice keeps it/);
+  });
+
+  it('is taken back by its id', async () => {
+    const result = await asking(() => ({ body: ended('cancelled', 'alice keeps it') }), 'op cancel op_1');
+    assert.equal(result.exit, 0);
+    assert.equal(result.out, 'move of db to bob: cancelled: alice keeps it\n');
+    assert.deepEqual(
+      [result.asked[0]?.method, result.asked[0]?.path],
+      ['POST', '/v1/clusters/shop/operations/op_1/cancel'],
+    );
   });
 
   it('that outlasts the wait is still running, with exit code 124 and how to go on waiting', async () => {
@@ -280,6 +302,29 @@ it('status --check says UNKNOWN with exit code 3 when nobody answers', async () 
   const { exit, out } = await ran(['status', '--check'], { env: stub.env });
   assert.equal(exit, 3);
   assert.match(out, /^HOLDFAST UNKNOWN - the coordinator at .* cannot be reached/);
+});
+
+it('status --check and --json exclude each other', async () => {
+  const { exit, err } = await ran(['status', '--check', '--json'], { env: {} });
+  assert.equal(exit, 64);
+  assert.match(err, /--check prints one line for a monitor, --json one object/);
+});
+
+it('why --on of a node that may not run the group says so, and which may', async () => {
+  const why = {
+    schema: 'holdfast/why/v1',
+    group: 'db',
+    state: 'running',
+    owner: 'alice',
+    epoch: 1,
+    candidates: [{ node: 'alice', eligible: true, chosen: true, reasons: [] }],
+    lastGrant: null,
+    refusals: [],
+  };
+  const { exit, err } = await asking(() => ({ body: why }), 'why db --on carol');
+  assert.equal(exit, 1);
+  assert.match(err, /carol may not run db: it is not in its `on` list/);
+  assert.match(err, /Next: ask for one of alice, or add carol to `on` of db/);
 });
 
 it('events of a kind that this version does not know are shown all the same, and cannot move the cursor', async () => {

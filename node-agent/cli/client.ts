@@ -6,6 +6,7 @@ import { request as httpRequest, type IncomingHttpHeaders, type RequestOptions }
 import type * as z from 'zod';
 import { type Problem, problemSchema } from '../../schemas/api.ts';
 import { nameSchema } from '../../schemas/names.ts';
+import { isByDate, unreachableBecause } from '../system/index.ts';
 import type { Connection } from './context.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 
@@ -13,6 +14,9 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const ANSWER_TIMEOUT_MS = 20_000;
 /** No answer of the API is anywhere near this. */
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
+
+const CLOCK_ADVICE =
+  'if the clock is wrong, set it (timedatectl set-time, or an NTP service) and run the same command again; if it is right, the certificate is to be renewed';
 
 export interface Request {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
@@ -86,6 +90,11 @@ export class Client {
   }
 
   #stranger(answer: RawAnswer, issue?: z.core.$ZodIssue): CliError {
+    const { location } = answer.headers;
+    if (answer.status >= 300 && answer.status < 400 && location !== undefined)
+      return new CliError(EXIT.unreachable, `${this.base.origin} sends requests on to ${location}`, {
+        next: 'if that is the coordinator, give its URL; Holdfast follows no redirection',
+      });
     const at = issue === undefined ? '' : ` (${issue.path.join('.') || 'the body'}: ${issue.message})`;
     const retry = answer.status === 429 || answer.status === 503;
     return new CliError(
@@ -198,7 +207,7 @@ async function send(
 function transportError(error: unknown, url: URL, { method, advice }: Request): CliError {
   const failure = error instanceof TransportFailure ? error : undefined;
   const cause = failure?.cause ?? error;
-  const reason = reasonOf(cause);
+  const reason = unreachableBecause(cause, url);
   if (failure?.connected && method !== 'GET')
     return new CliError(
       EXIT.outcomeUnknown,
@@ -209,35 +218,12 @@ function transportError(error: unknown, url: URL, { method, advice }: Request): 
       },
     );
   return new CliError(EXIT.unreachable, `the coordinator at ${url.origin} cannot be reached: ${reason}`, {
-    next: advice?.unreachable ?? 'check the URL and the network; nothing stops running on nodes that reach it',
+    next: isByDate(cause)
+      ? CLOCK_ADVICE
+      : (advice?.unreachable ??
+        'check the URL, the network and the coordinator; a node that reaches it goes on, any other stops what it runs when its lease ends'),
     cause,
   });
-}
-
-function reasonOf(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  switch (code) {
-    case 'ECONNREFUSED':
-      return 'nothing listens there';
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return 'the host name is not found';
-    case 'EHOSTUNREACH':
-    case 'ENETUNREACH':
-      return 'no route to it';
-    case 'ECONNRESET':
-    case 'EPIPE':
-      return 'the connection was cut';
-    case 'EPROTO':
-    case 'ERR_SSL_WRONG_VERSION_NUMBER':
-    case 'ERR_SSL_PACKET_LENGTH_TOO_LONG':
-      return 'it does not speak TLS there; is it http://?';
-    case 'HPE_INVALID_CONSTANT':
-      return 'it does not speak HTTP there';
-    default:
-      if (code.includes('CERT') || code.includes('SIGNATURE')) return `its certificate is not trusted (${code})`;
-      return error instanceof Error ? error.message || code : String(error);
-  }
 }
 
 function exitOf(problem: Problem): ExitCode {

@@ -1,15 +1,15 @@
 /** Clusters: making and listing them, and the operator's word after a restore. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import * as z from 'zod';
-import { clusterListSchema } from '../../schemas/api.ts';
+import { type ClusterKeys, clusterKeysSchema, clusterListSchema, LOCATIONS } from '../../schemas/api.ts';
 import { act } from './operation.ts';
 import { routes } from './routes.ts';
 import { printJson, type Register, type Setting, settingOf } from './setting.ts';
 import { table } from './text.ts';
 
-async function create(setting: Setting, name: string): Promise<void> {
+async function create(setting: Setting, name: string, { location }: { readonly location?: string }): Promise<void> {
   const client = await setting.connect();
-  await client.call(z.unknown(), { method: 'POST', path: routes.clusters, body: { name } });
+  await client.call(z.unknown(), { method: 'POST', path: routes.clusters, body: { name, location } });
   if (setting.json) printJson(setting.io, { schema: 'holdfast/cluster/v1', name });
   else setting.io.data(`cluster ${name} is made`);
   setting.io.note(`next, for each machine: holdfast --cluster ${name} node token create --node NAME`);
@@ -40,14 +40,51 @@ async function confirmHistory(setting: Setting): Promise<void> {
   );
 }
 
+async function keys(setting: Setting): Promise<void> {
+  const client = await setting.connect();
+  const { value, sent } = await client.call(clusterKeysSchema, { method: 'GET', path: routes.keys(client.cluster) });
+  if (setting.json) printJson(setting.io, { schema: 'holdfast/cluster-keys/v1', ...(sent as object) });
+  else setting.io.data(keyTable(value));
+}
+
+async function rotateKey(setting: Setting): Promise<void> {
+  const client = await setting.connect();
+  const request = { method: 'POST', path: routes.rotateKey(client.cluster), body: {} } as const;
+  const { value, sent } = await client.call(clusterKeysSchema, request);
+  if (setting.json) printJson(setting.io, { schema: 'holdfast/cluster-keys/v1', ...(sent as object) });
+  else setting.io.data(keyTable(value));
+  setting.io.note('nodes follow as they report; join tokens made before are not good any more: make them anew');
+}
+
+function keyTable({ keys: all }: ClusterKeys): string {
+  return table(
+    ['KEY', 'MADE', ''],
+    all.map(({ fingerprint, madeAt }, index) => [fingerprint, madeAt, index === 0 ? 'in use' : 'before']),
+  );
+}
+
 export const registerCluster: Register = (program, io) => {
   const cluster = program.command('cluster').description('Make and list clusters');
   cluster
     .command('create')
     .argument('<name>', 'lower-case letters, digits, - _ .')
+    .addOption(
+      new Option('--location <where>', 'near which part of the world Cloudflare is asked to keep it, once').choices(
+        LOCATIONS,
+      ),
+    )
     .description('Make a cluster on the coordinator')
-    .addHelpText('after', '\nExample: holdfast cluster create shop')
-    .action((name: string, _: unknown, command: Command) => create(settingOf(command, io), name));
+    .addHelpText(
+      'after',
+      `
+Left out, Cloudflare keeps the cluster near whoever makes it; it stays where it was made. A coordinator of your own is where it is.
+
+Example: holdfast cluster create shop
+Example: holdfast cluster create shop --location weur   (western Europe)`,
+    )
+    .action((name: string, options: { readonly location?: string }, command: Command) =>
+      create(settingOf(command, io), name, options),
+    );
   cluster
     .command('list')
     .description('Show the clusters of the coordinator')
@@ -58,4 +95,20 @@ export const registerCluster: Register = (program, io) => {
     .description('After the coordinator’s data was restored: grant again without waiting for every node')
     .addHelpText('after', '\nExample: holdfast cluster confirm-history   (once the silent nodes are known to be off)')
     .action((_: unknown, command: Command) => confirmHistory(settingOf(command, io)));
+  cluster
+    .command('keys')
+    .description('Show the key by which nodes know the coordinator, and those before it')
+    .addHelpText('after', '\nExample: holdfast cluster keys')
+    .action((_: unknown, command: Command) => keys(settingOf(command, io)));
+  cluster
+    .command('rotate-key')
+    .description('Make another key by which nodes know the coordinator')
+    .addHelpText(
+      'after',
+      `
+The old key signs the new one and is deleted. Nodes follow with their next report, or when they come back. Nothing is stopped.
+
+Example: holdfast cluster rotate-key`,
+    )
+    .action((_: unknown, command: Command) => rotateKey(settingOf(command, io)));
 };

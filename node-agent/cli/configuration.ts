@@ -5,28 +5,29 @@ import { appliedSchema, configurationSchema, type Plan, planSchema } from '../..
 import { type Answer, Client, Refused } from './client.ts';
 import { planText, problemLines } from './configuration-text.ts';
 import { connectionFrom } from './context.ts';
-import { CliError, EXIT } from './exit.ts';
+import { CliError, EXIT, whyUnreadable } from './exit.ts';
+import type { Io } from './io.ts';
+import { registerRevisions } from './revisions.ts';
 import { revisionTag, routes } from './routes.ts';
 import { printJson, type Register, type Setting, settingOf } from './setting.ts';
 
 /** A document as it was read, with the name to call it by in messages. */
-interface Written {
+export interface Written {
   readonly name: string;
   readonly text: string;
 }
 
-async function readDocument({ io }: Setting, file: string): Promise<Written> {
+export async function readDocument({ io }: Setting, file: string): Promise<Written> {
   if (file === '-') return { name: 'standard input', text: await io.readStdin() };
   try {
     return { name: file, text: await readFile(file, 'utf8') };
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
-    throw new CliError(EXIT.usage, `cannot read ${file}: ${code === 'ENOENT' ? 'there is no such file' : code}`);
+    throw new CliError(EXIT.usage, `cannot read ${file}: ${whyUnreadable(error)}`, { cause: error });
   }
 }
 
 /** The cluster is the one that is named, or else the one that the document names. */
-async function connectFor(setting: Setting, document: Written): Promise<Client> {
+export async function connectFor(setting: Setting, document: Written): Promise<Client> {
   const connection = await connectionFrom(setting.options, setting.io);
   if (connection.cluster !== undefined) return new Client(connection);
   const { parseDocument } = await import('../../schemas/document.ts');
@@ -41,7 +42,8 @@ function badDocument(document: Written, errors: NonNullable<Refused['problem']['
   });
 }
 
-async function judged<T>(document: Written, attempt: () => Promise<T>): Promise<T> {
+/** Tells a refusal of the document with the places in it. */
+export async function judged<T>(document: Written, attempt: () => Promise<T>): Promise<T> {
   try {
     return await attempt();
   } catch (error) {
@@ -79,9 +81,21 @@ const INTERRUPTING: readonly Plan['effects'][number]['effect'][] = ['removed', '
 
 async function apply(setting: Setting, file: string, options: { dryRun: boolean; yes: boolean }): Promise<void> {
   if (options.dryRun) return plan(setting, file, false);
-  const { io, json } = setting;
   const document = await readDocument(setting, file);
   const client = await connectFor(setting, document);
+  await putInForce(setting, client, document, { yes: options.yes, command: `holdfast apply ${file} --yes` });
+}
+
+/**
+ * Shows the plan, asks if it interrupts something, applies.
+ * @param command what somebody has to call who cannot be asked.
+ */
+export async function putInForce(
+  { io, json }: Setting,
+  client: Client,
+  document: Written,
+  { yes, command }: { readonly yes: boolean; readonly command: string },
+): Promise<void> {
   const { value: planned } = await planOf(client, document);
   io.note(planText(planned, io));
   if (!planned.changed) {
@@ -89,7 +103,7 @@ async function apply(setting: Setting, file: string, options: { dryRun: boolean;
     if (json) printJson(io, unchanged);
     return;
   }
-  if (!options.yes) await agreed(setting, planned, file);
+  if (!yes) await agreed(io, planned, command);
   const answer = await judged(document, () =>
     client.call(appliedSchema, {
       method: 'PUT',
@@ -102,13 +116,13 @@ async function apply(setting: Setting, file: string, options: { dryRun: boolean;
   else io.data(`applied: ${client.cluster} is at revision ${answer.value.newRevision}`);
 }
 
-async function agreed({ io }: Setting, planned: Plan, file: string): Promise<void> {
+async function agreed(io: Io, planned: Plan, command: string): Promise<void> {
   const interrupted = planned.effects.filter(({ effect }) => INTERRUPTING.includes(effect)).map(({ group }) => group);
   if (interrupted.length === 0) return;
   const question = `This interrupts ${interrupted.join(', ')}.`;
   if (!io.mayAsk)
     throw new CliError(EXIT.refused, `${question} Nothing was changed, because nobody could be asked`, {
-      next: `holdfast apply ${file} --yes`,
+      next: command,
     });
   const answer = await io.ask(`${question} Apply? [y/N] `);
   if (!/^y(es)?$/i.test(answer.trim())) throw new CliError(EXIT.refused, 'Nothing was changed');
@@ -151,10 +165,11 @@ export const registerApply: Register = (program, io) => {
 };
 
 export const registerConfig: Register = (program, io) => {
-  const config = program.command('config').description('Read the configuration in force');
+  const config = program.command('config').description('The configuration in force, and those before it');
   config
     .command('get')
     .description('Print the document in force')
     .addHelpText('after', '\nExample: holdfast config get > shop.yaml')
     .action((_: unknown, command: Command) => get(settingOf(command, io)));
+  registerRevisions(config, io);
 };

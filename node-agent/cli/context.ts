@@ -6,7 +6,8 @@ import { chmod, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promise
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import * as z from 'zod';
-import { CliError, EXIT } from './exit.ts';
+import { errnoOf, textOf } from '../system/index.ts';
+import { CliError, EXIT, whyUnreadable } from './exit.ts';
 import type { Io } from './io.ts';
 
 export interface ConnectionOptions {
@@ -14,6 +15,9 @@ export interface ConnectionOptions {
   readonly cluster?: string;
   readonly tokenFile?: string;
 }
+
+/** What finding a connection needs of the terminal. */
+export type ConnectionIo = Pick<Io, 'env' | 'note' | 'readStdin'>;
 
 export interface Connection {
   readonly url: URL;
@@ -41,7 +45,7 @@ export async function readContext(env: Io['env']): Promise<SavedContext> {
     text = await readFile(path, 'utf8');
   } catch (error) {
     if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return {};
-    throw new CliError(EXIT.notSetUp, `cannot read ${path}: ${codeOf(error)}`);
+    throw new CliError(EXIT.notSetUp, `cannot read ${path}: ${whyUnreadable(error)}`);
   }
   const parsed = savedSchema.safeParse(jsonOrUndefined(text));
   if (parsed.success) return parsed.data;
@@ -60,7 +64,7 @@ export async function saveContext(env: Io['env'], context: SavedContext): Promis
 }
 
 /** @throws {CliError} `notSetUp` when it is nowhere said where the coordinator is. */
-export async function connectionFrom(options: ConnectionOptions, io: Io): Promise<Connection> {
+export async function connectionFrom(options: ConnectionOptions, io: ConnectionIo): Promise<Connection> {
   const saved = await readContext(io.env);
   const urlText = options.url ?? given(io.env.HOLDFAST_URL) ?? saved.url;
   if (urlText === undefined)
@@ -91,7 +95,11 @@ export function coordinatorUrl(text: string): URL {
   return url;
 }
 
-async function tokenFrom(options: ConnectionOptions, saved: SavedContext, io: Io): Promise<string | undefined> {
+async function tokenFrom(
+  options: ConnectionOptions,
+  saved: SavedContext,
+  io: ConnectionIo,
+): Promise<string | undefined> {
   if (options.tokenFile !== undefined) return readToken(options.tokenFile, io);
   const token = given(io.env.HOLDFAST_TOKEN);
   if (token !== undefined) return token;
@@ -100,7 +108,7 @@ async function tokenFrom(options: ConnectionOptions, saved: SavedContext, io: Io
 }
 
 /** Reads a token from a file, or from standard input for `-`. Says so when others can read the file. */
-export async function readToken(file: string, io: Io): Promise<string> {
+export async function readToken(file: string, io: ConnectionIo): Promise<string> {
   if (file === '-') return checkedToken(await io.readStdin(), 'standard input');
   const path = resolve(file);
   try {
@@ -111,7 +119,7 @@ export async function readToken(file: string, io: Io): Promise<string> {
     return checkedToken(text, path);
   } catch (error) {
     if (error instanceof CliError) throw error;
-    throw new CliError(EXIT.notSetUp, `cannot read the token file ${path}: ${codeOf(error)}`, {
+    throw new CliError(EXIT.notSetUp, `cannot read the token file ${path}: ${whyUnreadable(error)}`, {
       next: 'name a file that holds the token alone: --token-file FILE',
     });
   }
@@ -127,7 +135,7 @@ function checkedToken(text: string, where: string): string {
 const given = (value: string | undefined) => (value === undefined || value === '' ? undefined : value);
 
 function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+  return errnoOf(error) ?? textOf(error);
 }
 
 function jsonOrUndefined(text: string): unknown {

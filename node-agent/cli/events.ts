@@ -92,7 +92,8 @@ async function showStored(client: Client, since: number | undefined, show: (page
 }
 
 /** `2h` ago, or a point in time. */
-function sinceMs(text: string, now: number): number {
+/** @throws {CliError} `usage` */
+export function sinceMs(text: string, now: number): number {
   const ago = parseDuration(text);
   if (ago !== undefined) return now - ago;
   const at = Date.parse(text);
@@ -103,7 +104,7 @@ function sinceMs(text: string, now: number): number {
   return at;
 }
 
-export function eventLine(event: ShownEvent, { paint }: Pick<Io, 'paint'>): string {
+function eventLine(event: ShownEvent, { paint }: Pick<Io, 'paint'>): string {
   const who = [event.node, event.group, event.resource].filter((part) => part !== undefined).join('/');
   const kind =
     event.severity === 'error'

@@ -6,6 +6,8 @@ export const EXIT = {
   refused: 1,
   /** Only with `plan --detailed-exitcode`. */
   planChanges: 2,
+  /** Only of `simulate`: a group would not be served. */
+  wouldBeDown: 3,
   usage: 64,
   badConfiguration: 65,
   unreachable: 69,
@@ -48,4 +50,20 @@ export function errorText(error: CliError): string {
   return [`Error: ${sentence}`, ...error.lines, ...(error.next === undefined ? [] : [`Next: ${error.next}`])].join(
     '\n',
   );
+}
+
+/** What keeps a file from being read, in words. */
+export function whyUnreadable(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : undefined;
+  switch (code) {
+    case 'ENOENT':
+      return 'there is no such file';
+    case 'EISDIR':
+      return 'it is a directory';
+    case 'EACCES':
+    case 'EPERM':
+      return 'this user may not';
+    default:
+      return code ?? String(error);
+  }
 }

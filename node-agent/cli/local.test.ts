@@ -57,6 +57,35 @@ web    stopped  2      -`,
   );
 });
 
+it('what lives on promises, by whose, and when each peer was last heard stands there', () => {
+  const [db, web] = known.groups;
+  const text = localText({
+    ...known,
+    peersHeardMs: { alice: 420, carol: null },
+    groups: [
+      { ...db, group: 'db', state: 'running', voters: ['bob', 'alice', 'carol'], livesOnPromises: true },
+      { ...web, group: 'web', state: 'running', voters: ['bob'], livesOnPromises: true },
+      { ...web, group: 'mail', state: 'stopped', voters: [], livesOnPromises: false },
+    ],
+  });
+  assert.equal(
+    text,
+    `shop  seen from bob alone  (revision 17)
+the agent does not reach the coordinator, last answer 1m 15s ago
+db goes on by the promises of alice, carol, for as long as each of them answers
+web goes on without the coordinator: no other node may take it over
+
+GROUP  HERE     EPOCH  LEASE  VOTERS           NOTE
+db     running  4      3.1s   bob alice carol  nginx running
+web    running  2      -      bob
+mail   stopped  2      -      -
+
+PEER   HEARD
+alice  0.4s ago
+carol  not since the agent started`,
+  );
+});
+
 for (const command of ['status', 'why db']) {
   it(`${command} asks the agent on this machine when the coordinator does not answer, says so, and ends with 69`, async () => {
     const env = { HOLDFAST_URL: 'http://127.0.0.1:1', HOLDFAST_CLUSTER: 'shop' };

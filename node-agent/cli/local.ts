@@ -22,8 +22,10 @@ const localStatusSchema = z.looseObject({
   /** Present instead of everything else while the agent is starting. */
   error: z.string().optional(),
   connected: z.boolean().optional(),
-  coordinator: z.looseObject({ lastAnswerMs: z.number().optional() }).optional(),
+  coordinator: z.looseObject({ lastAnswerMs: z.number().optional(), trouble: z.string().optional() }).optional(),
   quarantineMs: z.number().optional(),
+  /** How long ago each node that it knows as a peer was last heard; null: not since the agent started. */
+  peersHeardMs: z.record(z.string(), z.number().nullable()).optional(),
   groups: z
     .array(
       z.looseObject({
@@ -32,6 +34,10 @@ const localStatusSchema = z.looseObject({
         epoch: z.int().optional(),
         reason: z.string().optional(),
         leaseRemainingMs: z.number().nullable().optional(),
+        phase: z.string().nullable().optional(),
+        voters: z.array(z.string()).optional(),
+        livesOnPromises: z.boolean().optional(),
+        copies: z.array(z.looseObject({ name: z.string() })).optional(),
         resources: z
           .array(z.looseObject({ id: z.string(), state: z.string(), reason: z.string().optional() }))
           .optional(),
@@ -111,21 +117,53 @@ export function localText(local: LocalStatus, only?: string): string {
   const head = [
     `${cluster}  seen from ${node} alone${local.revision === undefined ? '' : `  (revision ${local.revision})`}`,
     ...contact(local),
+    ...groups.flatMap((group) => livesOn(group, node)),
     ...(local.quarantineMs ? [`it restarted and may activate in ${lasting(local.quarantineMs)}`] : []),
   ].join('\n');
   if (groups.length === 0) return `${head}\n\nit knows ${only === undefined ? 'no groups' : `nothing of ${only}`}`;
+  const parts = [head, groupTable(groups)];
+  const peers = Object.entries(local.peersHeardMs ?? {});
+  if (peers.length > 0) parts.push(peerTable(peers));
+  return parts.join('\n\n');
+}
+
+type LocalGroup = NonNullable<LocalStatus['groups']>[number];
+
+function groupTable(groups: readonly LocalGroup[]): string {
+  const votes = groups.some(({ voters = [] }) => voters.length > 0);
   const rows = groups.map((group) => [
     group.group,
     group.state,
     group.epoch === undefined ? '-' : String(group.epoch),
     typeof group.leaseRemainingMs === 'number' ? lasting(group.leaseRemainingMs) : '-',
+    ...(votes ? [(group.voters ?? []).join(' ') || '-'] : []),
     oneLine(group.reason ?? (group.resources ?? []).map((resource) => `${resource.id} ${resource.state}`).join(', ')),
   ]);
-  return `${head}\n\n${table(['GROUP', 'HERE', 'EPOCH', 'LEASE', 'NOTE'], rows)}`;
+  return table(['GROUP', 'HERE', 'EPOCH', 'LEASE', ...(votes ? ['VOTERS'] : []), 'NOTE'], rows);
+}
+
+function peerTable(peers: readonly (readonly [string, number | null])[]): string {
+  const heard = (agoMs: number | null) => (agoMs === null ? 'not since the agent started' : `${lasting(agoMs)} ago`);
+  return table(
+    ['PEER', 'HEARD'],
+    peers.map(([node, agoMs]) => [node, heard(agoMs)]),
+  );
+}
+
+/** By whose word a group runs on that the coordinator has not renewed. */
+function livesOn({ group, voters = [], livesOnPromises }: LocalGroup, node: string): string[] {
+  if (livesOnPromises !== true) return [];
+  const others = voters.filter((voter) => voter !== node);
+  return [
+    others.length === 0
+      ? `${group} goes on without the coordinator: no other node may take it over`
+      : `${group} goes on by the promises of ${others.join(', ')}, for as long as each of them answers`,
+  ];
 }
 
 function contact({ connected, coordinator }: LocalStatus): string[] {
   if (connected === undefined) return [];
   const heard = coordinator?.lastAnswerMs === undefined ? '' : `, last answer ${lasting(coordinator.lastAnswerMs)} ago`;
-  return [`the agent ${connected ? 'reaches' : 'does not reach'} the coordinator${heard}`];
+  const why = connected || coordinator?.trouble === undefined ? '' : `: ${coordinator.trouble}`;
+  return [`the agent ${connected ? 'reaches' : 'does not reach'} the coordinator${heard}${why}`];
 }

@@ -1,8 +1,10 @@
-/** Nodes: their tokens, draining them and taking them back, removing them, an operator's word that one is dead. */
+/** Nodes: their tokens, draining them, maintenance and taking them back, removing them, an operator's word that one is dead. */
 import type { Command } from 'commander';
 import { doneSchema, tokenCreatedSchema } from '../../schemas/api.ts';
+import { formatDuration } from '../../schemas/duration.ts';
 import { CliError, EXIT } from './exit.ts';
 import { act, DEFAULT_WAIT, durationOption } from './operation.ts';
+import { DEFAULT_FOR, type PauseOptions, pauseBody } from './pause.ts';
 import { routes } from './routes.ts';
 import { printJson, type Register, type Setting, settingOf } from './setting.ts';
 import { fetchStatus } from './status.ts';
@@ -47,6 +49,14 @@ async function ready(setting: Setting, node: string): Promise<void> {
   await act(setting, client, { method: 'POST', path, body: {} }, { waitMs: 0, done: `${node} may run groups again` });
 }
 
+async function maintenance(setting: Setting, node: string, options: PauseOptions): Promise<void> {
+  const body = pauseBody(options, `holdfast node maintenance ${node}`);
+  const client = await setting.connect();
+  const path = routes.nodeAction(client.cluster, node, 'maintenance');
+  const done = `${node} is in maintenance for ${formatDuration(body.forMs)}: what it runs stays as it is and nobody takes it over; \`holdfast node ready ${node}\` ends it`;
+  await act(setting, client, { method: 'POST', path, body }, { waitMs: 0, done });
+}
+
 async function remove(setting: Setting, node: string, force: boolean): Promise<void> {
   const client = await setting.connect();
   await client.call(doneSchema, { method: 'DELETE', path: routes.node(client.cluster, node), body: { force } });
@@ -83,7 +93,7 @@ async function confirmDead(setting: Setting, node: string, acceptRisk: string | 
 }
 
 export const registerNode: Register = (program, io) => {
-  const node = program.command('node').description('Tokens for joining, draining, removing');
+  const node = program.command('node').description('Tokens for joining, draining, maintenance, removing');
   node
     .command('list')
     .description('Show the nodes of the cluster')
@@ -101,9 +111,19 @@ export const registerNode: Register = (program, io) => {
   node
     .command('ready')
     .argument('<node>', 'its name')
-    .description('Let a drained node run groups again')
+    .description('End standby and maintenance: the node may run groups again')
     .addHelpText('after', '\nExample: holdfast node ready alice')
     .action((name: string, _: unknown, command: Command) => ready(settingOf(command, io), name));
+  node
+    .command('maintenance')
+    .argument('<node>', 'its name')
+    .option('--reason <text>', 'why, for whoever finds it so')
+    .option('--for <duration>', 'when it ends by itself', DEFAULT_FOR)
+    .description('Leave what a node runs as it is while somebody works on it, and give it nothing more')
+    .addHelpText('after', '\nExample: holdfast node maintenance alice --reason "new kernel" --for 30m')
+    .action((name: string, options: PauseOptions, command: Command) =>
+      maintenance(settingOf(command, io), name, options),
+    );
   node
     .command('remove')
     .argument('<node>', 'its name')

@@ -1,12 +1,13 @@
 /** Long actions: followed until they end, and shown. What is not known to have failed is never called failed. */
 import type { Command } from 'commander';
 import * as z from 'zod';
-import { doneSchema, type Operation, operationSchema } from '../../schemas/api.ts';
+import { doneSchema, type Operation, operationListSchema, operationSchema } from '../../schemas/api.ts';
 import { parseDuration } from '../../schemas/duration.ts';
 import type { Answer, Client, Request } from './client.ts';
 import { CliError, EXIT } from './exit.ts';
 import { routes } from './routes.ts';
 import { printJson, type Register, type Setting, settingOf } from './setting.ts';
+import { oneLine, table } from './text.ts';
 
 export const DEFAULT_WAIT = '60s';
 /** The coordinator answers when an operation has ended, and at the latest after this time, so that progress shows. */
@@ -67,10 +68,14 @@ async function follow(setting: Setting, client: Client, first: Answer<Operation>
   }
   if (setting.json) printJson(io, { schema: 'holdfast/operation/v1', ...(sent as object) });
   else if (operation.state === 'succeeded') io.data(`${title(operation)}: done: ${operation.progress}`);
-  if (operation.state === 'failed')
-    throw new CliError(EXIT.refused, `${title(operation)} failed: ${operation.progress}`, {
-      next: nextAfter(operation),
-    });
+  if (operation.state === 'failed' || operation.state === 'cancelled')
+    throw new CliError(
+      EXIT.refused,
+      `${title(operation)} ${operation.state === 'failed' ? 'failed' : 'was cancelled'}: ${operation.progress}`,
+      {
+        next: nextAfter(operation),
+      },
+    );
 }
 
 async function look(client: Client, operation: Operation, leftMs: number): Promise<Answer<Operation>> {
@@ -110,7 +115,8 @@ function nextAfter(operation: Operation): string {
   return operation.group === null ? 'holdfast status' : `holdfast why ${operation.group}`;
 }
 
-function title(operation: Operation): string {
+/** What is done to what: `move of db to bob`. */
+export function title(operation: Operation): string {
   switch (operation.kind) {
     case 'move':
       return `move of ${operation.group}${operation.node === null ? '' : ` to ${operation.node}`}`;
@@ -128,6 +134,21 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+async function listOperations(setting: Setting): Promise<void> {
+  const client = await setting.connect();
+  const request = { method: 'GET', path: routes.operations(client.cluster) } as const;
+  const { value, sent } = await client.call(operationListSchema, request);
+  if (setting.json) printJson(setting.io, sent);
+  else if (value.operations.length === 0) setting.io.note('no operation yet; move, stop, start and standby make one');
+  else
+    setting.io.data(
+      table(
+        ['ID', 'WHAT', 'STATE', 'STARTED', 'PROGRESS'],
+        value.operations.map((one) => [one.id, title(one), one.state, one.startedAt, oneLine(one.progress)]),
+      ),
+    );
+}
+
 async function showOperation(setting: Setting, id: string): Promise<void> {
   const client = await setting.connect();
   const { value, sent } = await client.call(operationSchema, {
@@ -138,7 +159,7 @@ async function showOperation(setting: Setting, id: string): Promise<void> {
   else setting.io.data(operationText(value));
 }
 
-export function operationText(operation: Operation): string {
+function operationText(operation: Operation): string {
   const ended = operation.finishedAt === null ? '' : `, ended ${operation.finishedAt}`;
   return `${title(operation)} (${operation.id}): ${operation.state}: ${operation.progress}\nstarted ${operation.startedAt}${ended}`;
 }
@@ -149,19 +170,45 @@ async function waitFor(setting: Setting, id: string, waitMs: number): Promise<vo
   await follow(setting, client, first, waitMs);
 }
 
+async function cancelOperation(setting: Setting, id: string): Promise<void> {
+  const client = await setting.connect();
+  const { value, sent } = await client.call(operationSchema, {
+    method: 'POST',
+    path: routes.cancelOperation(client.cluster, id),
+  });
+  if (setting.json) printJson(setting.io, { schema: 'holdfast/operation/v1', ...(sent as object) });
+  else setting.io.data(`${title(value)}: cancelled: ${value.progress}`);
+}
+
 export const registerOperation: Register = (program, io) => {
-  const op = program.command('op').description('Look at a long action, or wait for its end');
+  const op = program.command('op').description('Look at long actions, wait for the end of one, or take one back');
+  op.command('list')
+    .description('Show the newest actions, newest first')
+    .addHelpText('after', '\nExample: holdfast op list')
+    .action((_: unknown, command: Command) => listOperations(settingOf(command, io)));
   op.command('show')
     .argument('<id>', 'as printed by the command that started it')
     .description('Show how far an action has come')
-    .addHelpText('after', '\nExample: holdfast op show op-7')
+    .addHelpText('after', '\nExample: holdfast op show op_5f0c2b7e91d3a648')
     .action((id: string, _: unknown, command: Command) => showOperation(settingOf(command, io), id));
   op.command('wait')
     .argument('<id>', 'as printed by the command that started it')
     .option('--wait <duration>', 'how long', DEFAULT_WAIT)
     .description('Wait until an action has ended; its outcome is the exit code')
-    .addHelpText('after', '\nExample: holdfast op wait op-7 --wait 5m')
+    .addHelpText('after', '\nExample: holdfast op wait op_5f0c2b7e91d3a648 --wait 5m')
     .action((id: string, options: { wait: string }, command: Command) =>
       waitFor(settingOf(command, io), id, durationOption(options.wait, '--wait')),
     );
+  op.command('cancel')
+    .argument('<id>', 'as printed by the command that started it')
+    .description('Take back what an action has not done yet; what it has done stays')
+    .addHelpText(
+      'after',
+      `
+A move: the group stays where it is, or goes where it would by itself. A stop: the group is meant to run again.
+A standby: the node may run groups again. A start is ended by \`holdfast group stop\`.
+
+Example: holdfast op cancel op_5f0c2b7e91d3a648`,
+    )
+    .action((id: string, _: unknown, command: Command) => cancelOperation(settingOf(command, io), id));
 };

@@ -3,10 +3,8 @@ import type { Command } from 'commander';
 import { CliError, EXIT } from './exit.ts';
 
 const PLANNED: Readonly<Record<string, readonly string[]>> = {
-  '': ['simulate', 'doctor', 'incident', 'webhook', 'token', 'audit', 'import', 'local'],
+  '': ['import', 'local'],
   cluster: ['delete', 'backup', 'restore'],
-  config: ['history', 'diff', 'rollback'],
-  group: ['pause', 'resume'],
   node: ['set-url'],
 };
 

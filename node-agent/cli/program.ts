@@ -2,31 +2,42 @@
 import { Command, CommanderError } from 'commander';
 import { nearest } from '../../schemas/names.ts';
 import { VERSION } from '../version.ts';
+import { registerAudit } from './audit.ts';
 import { registerCluster } from './cluster.ts';
-import { registerCompletion } from './completion.ts';
+import { registerCompletion } from './completion/index.ts';
 import { registerApply, registerConfig, registerPlan } from './configuration.ts';
+import { registerDoctor } from './doctor.ts';
+import { registerDrbd } from './drbd.ts';
 import { registerEvents } from './events.ts';
 import { CliError, EXIT, errorText } from './exit.ts';
 import { registerGroup, registerMove } from './group.ts';
+import { registerIncident } from './incident.ts';
 import type { Io } from './io.ts';
 import { registerJoin } from './join.ts';
 import { registerAgent, registerServe } from './machine.ts';
 import { registerConfirmDead, registerNode } from './node.ts';
 import { registerOperation } from './operation.ts';
 import { registerPlanned } from './planned.ts';
+import { registerRekey } from './rekey.ts';
 import { registerContext } from './saved-context.ts';
 import type { Register } from './setting.ts';
+import { registerSimulate } from './simulate.ts';
 import { registerStatus } from './status.ts';
+import { registerToken } from './token.ts';
 import { registerWatch } from './watch.ts';
+import { registerWebhook } from './webhook.ts';
 import { registerWhy } from './why.ts';
 
 /** In the order in which --help shows them: what is needed under stress stands first. */
 const FAMILIES: readonly (readonly [heading: string, registers: readonly Register[]])[] = [
-  ['Look:', [registerStatus, registerWatch, registerWhy, registerEvents]],
+  [
+    'Look:',
+    [registerStatus, registerWatch, registerWhy, registerSimulate, registerEvents, registerIncident, registerDoctor],
+  ],
   ['Act:', [registerMove, registerGroup, registerConfirmDead, registerOperation]],
-  ['Configure:', [registerPlan, registerApply, registerConfig]],
-  ['Machines:', [registerNode, registerJoin, registerAgent]],
-  ['Coordinator:', [registerServe, registerCluster]],
+  ['Configure:', [registerPlan, registerApply, registerConfig, registerWebhook]],
+  ['Machines:', [registerNode, registerJoin, registerRekey, registerAgent, registerDrbd]],
+  ['Coordinator:', [registerServe, registerCluster, registerToken, registerAudit]],
   ['This command:', [registerContext, registerCompletion]],
 ];
 

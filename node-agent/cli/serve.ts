@@ -12,7 +12,7 @@ import { constants } from 'node:fs';
 import { access, link, lstat, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
-import { errnoOf } from '../system/index.ts';
+import { errnoOf, textOf } from '../system/index.ts';
 
 export interface ServeOptions {
   /** ADDR:PORT or [ADDR]:PORT; port 0 takes any free one. */
@@ -137,7 +137,7 @@ async function usable<T>(dir: string, work: () => Promise<T>): Promise<T> {
   } catch (error) {
     if (errnoOf(error) === undefined) throw error;
     throw new ServeError(
-      `${dir} cannot hold the data (${error instanceof Error ? error.message : String(error)}): give a directory with --data that this user may write to and that has space`,
+      `${dir} cannot hold the data (${textOf(error)}): give a directory with --data that this user may write to and that has space`,
       EXIT.config,
     );
   }
@@ -207,7 +207,7 @@ async function writeOnce(file: string, content: string): Promise<void> {
   try {
     await link(draft, file);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    if (errnoOf(error) !== 'EEXIST') throw error;
   } finally {
     await rm(draft);
   }
@@ -235,9 +235,21 @@ function start(dir: string, coordinatorDir: string, listen: string, token: strin
     env: {
       PATH: process.env.PATH,
       HOLDFAST_ADMIN_TOKEN_SHA256: createHash('sha256').update(token).digest('hex'),
+      ...requestsPerMinute(),
       ...(process.env.HOLDFAST_TEST_HOOKS === '1' ? { HOLDFAST_TEST_HOOKS: '1' } : {}),
     },
   });
+}
+
+/** How often one token may ask; workerd's own default where nothing is set. */
+function requestsPerMinute(): Readonly<Record<string, string>> {
+  const name = 'HOLDFAST_REQUESTS_PER_MINUTE';
+  const wanted = process.env[name];
+  if (wanted === undefined || wanted === '') return {};
+  if (!/^\d{1,9}$/.test(wanted)) {
+    throw new ServeError(`${name}=${wanted}: write a whole number of requests; 0: no limit`, EXIT.usage);
+  }
+  return { [name]: wanted };
 }
 
 /** Passes everything workerd says to our stderr. @returns what it said so far. */

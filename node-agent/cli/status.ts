@@ -1,7 +1,7 @@
 /** `status`: is everything served, by whom, and would it survive the next failure? */
 import type { Command } from 'commander';
 import { type Status, statusSchema } from '../../schemas/api.ts';
-import { nearest } from '../../schemas/names.ts';
+import { namesOffered } from '../../schemas/names.ts';
 import { DEFAULT_STATE_DIR } from '../agent/identity.ts';
 import type { Answer, Client } from './client.ts';
 import { CliError, EXIT } from './exit.ts';
@@ -21,8 +21,12 @@ interface StatusOptions {
 }
 
 async function status(setting: Setting, group: string | undefined, options: StatusOptions): Promise<void> {
-  if (options.check) return check(setting, group);
   const { io, json } = setting;
+  if (options.check && json)
+    throw new CliError(EXIT.usage, '--check prints one line for a monitor, --json one object', {
+      next: 'give one of them',
+    });
+  if (options.check) return check(setting, group);
   let answer: Answer<Status>;
   try {
     answer = await fetchStatus(await setting.connect());
@@ -43,14 +47,9 @@ function onlyGroup(sent: unknown, group: string): unknown {
 
 export function unknownGroup(group: string, status: Status): never {
   const names = Object.keys(status.groups);
-  const meant = nearest(group, names);
-  throw new CliError(
-    EXIT.refused,
-    `there is no group ${group}${meant === undefined ? '' : `; did you mean ${meant}?`}`,
-    {
-      next: names.length === 0 ? 'no groups are configured' : `groups: ${names.join(', ')}`,
-    },
-  );
+  throw new CliError(EXIT.refused, `no group ${group} in the configuration${namesOffered(group, names)}`, {
+    next: names.length === 0 ? 'holdfast apply FILE' : 'holdfast status',
+  });
 }
 
 /** For a monitor: one line on standard output whatever happens, and the exit codes of Nagios plug-ins. */

@@ -39,9 +39,9 @@ it('being heard again is no change', () => {
 });
 
 /** Answers the looks one after the other, then interrupts. */
-async function watched(args: readonly string[], terminal: boolean) {
+async function watched(args: readonly string[], terminal: boolean, first = before) {
   const interrupt = new AbortController();
-  const looks = [before, before, after];
+  const looks = [first, first, after];
   const stub = await stubCoordinator((question) => {
     if (question.includes('/events')) return { body: { schema: 'holdfast/events/v1', events: [], next: 1 } };
     const look = looks.shift();
@@ -77,4 +77,15 @@ it('on a terminal watch draws on a screen of its own and gives the old one back'
   assert.ok(out.startsWith('\u001b[?1049h\u001b[?25l'));
   assert.ok(out.endsWith('\u001b[?25h\u001b[?1049l'));
   assert.match(out, /shop {2}DEGRADED/);
+});
+
+it('on a terminal that is too small what is wrong stands before the tables, and that there is more is said', async () => {
+  const many: Status['groups'] = {};
+  for (let index = 0; index < 40; index += 1) many[`g${index}`] = { ...group, resources: [], candidates: [] };
+  many.db = { ...group, state: 'failed', owner: null, reason: 'no node', resources: [], candidates: [] };
+  const { out } = await watched(['watch'], true, { ...before, groups: many });
+  const [screen = ''] = out.split('\u001b[J');
+  assert.ok(screen.indexOf('! db has failed: no node') < screen.indexOf('GROUP'), screen);
+  assert.match(screen, /… \d+ more lines: holdfast status/);
+  assert.equal(screen.split('\n').length, 23);
 });

@@ -12,6 +12,8 @@ import { oneLine } from './text.ts';
 
 /** On a terminal the ages are redrawn at this pace, as long as somebody looks. */
 const REDRAW_SECONDS = 2;
+/** How it is, and a line between. */
+const HEADER_LINES = 2;
 
 async function watch(setting: Setting): Promise<void> {
   const client = await setting.connect();
@@ -61,7 +63,7 @@ function viewOf({ io, json }: Setting): View {
     };
   let text = '';
   const draw = (header: string) => {
-    const lines = `${header}\n\n${text}`.split('\n').slice(0, io.rows() - 1);
+    const lines = fitting(`${header}\n\n${text}`.split('\n'), io.rows() - 1);
     io.raw(`\u001b[H${lines.map((line) => `${line}\u001b[K`).join('\n')}\u001b[J`);
   };
   io.raw('\u001b[?1049h\u001b[?25l');
@@ -69,11 +71,19 @@ function viewOf({ io, json }: Setting): View {
     waitSeconds: REDRAW_SECONDS,
     show(status) {
       text = statusText(status, io);
+      // what is wrong must not be what does not fit
+      if (text.split('\n').length + HEADER_LINES >= io.rows()) text = statusText(status, io, 'notes-first');
       draw(io.paint('dim', `live ${status.at}   Ctrl-C ends`));
     },
     lost: (reason) => draw(io.paint('red', `no connection: ${reason}; what is below is old`)),
     end: () => io.raw('\u001b[?25h\u001b[?1049l'),
   };
+}
+
+/** Says how much of it does not fit. */
+function fitting(lines: readonly string[], rows: number): readonly string[] {
+  if (lines.length <= rows) return lines;
+  return [...lines.slice(0, Math.max(0, rows - 1)), `… ${lines.length - rows + 1} more lines: holdfast status`];
 }
 
 async function follow(io: Io, client: Client, view: View): Promise<void> {
@@ -92,12 +102,17 @@ async function follow(io: Io, client: Client, view: View): Promise<void> {
 
 function groupWords(group: Status['groups'][string]): string {
   const where = group.owner === null ? '' : ` on ${group.owner}`;
-  return `${group.state}${where} (epoch ${group.epoch})`;
+  const paused =
+    group.paused === undefined ? '' : `, paused until ${group.paused.until} (${oneLine(group.paused.reason)})`;
+  return `${group.state}${where} (epoch ${group.epoch})${paused}`;
 }
 
 function nodeWords(node: Status['nodes'][string]): string {
   if (!node.joined && node.state !== 'removed') return 'not joined';
-  return node.note === undefined ? node.state : `${node.state} (${node.note})`;
+  const { maintenance } = node;
+  const resting =
+    maintenance === undefined ? '' : `, in maintenance until ${maintenance.until} (${oneLine(maintenance.reason)})`;
+  return `${node.state}${node.note === undefined ? '' : ` (${node.note})`}${resting}`;
 }
 
 /** What counts as a change: not how long ago a node was heard. */

@@ -87,8 +87,67 @@ it('why --on tells only of that node', () => {
     `db is running on bob, epoch 41
 
 NODE   ELIGIBLE  WHY
-alice  NO        is lost, last seen 2026-11-22T09:00:00.100Z`,
+alice  NO        is lost, last seen 2026-11-22T09:00:00.100Z
+
+For alice to be chosen:
+  its agent has to run there and reach the coordinator`,
   );
+});
+
+const scored: Why = {
+  ...failedOver,
+  candidates: [
+    {
+      node: 'bob',
+      eligible: true,
+      chosen: true,
+      score: 1_016,
+      reasons: [
+        { rule: 'owner', weight: 1_000 },
+        { rule: 'preference', position: 1, weight: 16 },
+      ],
+    },
+    {
+      node: 'carol',
+      eligible: true,
+      chosen: false,
+      score: 215,
+      reasons: [
+        { rule: 'prefer', entry: 'disk=ssd', weight: 200 },
+        { rule: 'preference', position: 2, weight: 15 },
+      ],
+    },
+    {
+      node: 'alice',
+      eligible: false,
+      chosen: false,
+      score: 14,
+      reasons: [
+        { rule: 'not-with', group: 'cache', owner: 'bob' },
+        { rule: 'not-apart', group: 'batch' },
+        { rule: 'preference', position: 3, weight: 14 },
+      ],
+    },
+  ],
+};
+
+it('why shows the score of each node and what it is the sum of', () => {
+  assert.match(
+    whyText(scored, undefined, plain),
+    /NODE {3}ELIGIBLE {2}SCORE {2}WHY\nbob {4}runs it {3}1016 {3}has it, or had it last \(stay put\) \+1000; number 1 of the `on` list \+16\ncarol {2}yes {7}215 {4}preferred \(disk=ssd\) \+200; number 2 of the `on` list \+15\n/,
+  );
+});
+
+it('why --on tells what would have to change for the node to be chosen', () => {
+  assert.match(
+    whyText(scored, 'carol', plain),
+    /For carol to be chosen:\n {2}bob ranks higher, 1016 to 215; `holdfast move db --to carol` moves it here\n/,
+  );
+  assert.match(
+    whyText(scored, 'alice', plain),
+    /For alice to be chosen:\n {2}cache has to come here.*`holdfast move cache --to alice`\n {2}batch has to leave: `holdfast move batch`/,
+  );
+  assert.doesNotMatch(whyText(scored, 'bob', plain), /to be chosen/);
 });
 
 it('why does not measure an outage that has not ended, nor one at the first start', () => {
@@ -105,4 +164,24 @@ it('why does not measure an outage that has not ended, nor one at the first star
   );
   assert.match(start, /Last change: first start\n {2}bob, epoch 41/);
   assert.doesNotMatch(start, /outage/);
+});
+
+it('why --on of a node that has promised to keep out says what has to happen', () => {
+  const promising: Why = {
+    ...failedOver,
+    state: 'degraded',
+    owner: 'alice',
+    reason: 'alice does not reach the coordinator and runs it on by the promise of bob',
+    candidates: [
+      { node: 'bob', eligible: true, chosen: true, reasons: [{ rule: 'promised', owner: 'alice', epoch: 41 }] },
+      { node: 'alice', eligible: false, chosen: false, reasons: [{ rule: 'lost', lastSeen: null }] },
+    ],
+  };
+  const text = whyText(promising, 'bob', plain);
+  assert.match(text, /^db is degraded on alice, epoch 41\n {2}because alice does not reach the coordinator/);
+  assert.match(
+    text,
+    /bob {3}yes, next {2}has promised alice, which asks it and runs the group, to keep out of epoch 41/,
+  );
+  assert.match(text, /For bob to be chosen:\n {2}alice has to stop asking it to keep out/);
 });

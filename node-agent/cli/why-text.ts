@@ -2,12 +2,17 @@
 import type { Why } from '../../schemas/api.ts';
 import { type Cause, type Decision, reasonText } from '../../schemas/reasons.ts';
 import type { Io } from './io.ts';
-import { candidateTable } from './status-text.ts';
+import { candidateTable, weighed } from './status-text.ts';
 import { oneLine } from './text.ts';
+import { whatWouldChange } from './why-advice.ts';
 
 export function whyText(why: Why, only: string | undefined, io: Pick<Io, 'paint'>): string {
   const candidates = only === undefined ? why.candidates : why.candidates.filter(({ node }) => node === only);
-  const parts = [headline(why, io), candidateTable(candidates, why.owner)];
+  const parts = [headline(why, io), candidateTable(why.group, candidates, why.owner)];
+  if (only !== undefined) {
+    const changes = whatWouldChange(why, only);
+    if (changes.length > 0) parts.push(`For ${only} to be chosen:\n${changes.map((line) => `  ${line}`).join('\n')}`);
+  }
   if (only === undefined && why.lastGrant !== null) parts.push(story(why.lastGrant));
   const refusals = why.refusals.filter(({ node }) => only === undefined || node === only);
   if (refusals.length > 0) parts.push(`Refused since then:\n${refusals.map(refusalLine).join('\n')}`);
@@ -15,13 +20,28 @@ export function whyText(why: Why, only: string | undefined, io: Pick<Io, 'paint'
 }
 
 function headline(why: Why, { paint }: Pick<Io, 'paint'>): string {
-  const reason = why.reason === undefined ? '' : `\n  because ${oneLine(why.reason)}`;
+  const because = why.reason === undefined ? '' : `\n  because ${oneLine(why.reason)}`;
+  const reason = `${because}${pausedLine(why)}${maintenanceLine(why)}`;
   if (why.owner === null) return `${paint('bold', why.group)} is ${why.state} and runs nowhere${reason}`;
-  return `${paint('bold', why.group)} is ${why.state} on ${why.owner}, epoch ${why.epoch}${reason}`;
+  const hold = why.halted?.kind === 'hold' ? `, ${paint('red', 'ON HOLD')},` : '';
+  return `${paint('bold', why.group)} is ${why.state}${hold} on ${why.owner}, epoch ${why.epoch}${reason}`;
+}
+
+/** Of a group whose node somebody works on. */
+function maintenanceLine({ owner, candidates }: Why): string {
+  const reasons = candidates.find(({ node }) => node === owner)?.reasons ?? [];
+  const resting = reasons.find((reason) => reason.rule === 'maintenance');
+  if (resting === undefined || owner === null) return '';
+  return `\n  ${owner} is in maintenance until ${resting.until} (${oneLine(resting.detail)}): nothing there is started, stopped or taken over; \`holdfast node ready ${owner}\` ends it`;
+}
+
+function pausedLine({ group, paused }: Why): string {
+  if (paused === undefined) return '';
+  return `\n  paused until ${paused.until} (${oneLine(paused.reason)}): nothing is started, stopped or taken over; \`holdfast group resume ${group}\` ends it`;
 }
 
 function refusalLine(refusal: Decision): string {
-  return `  ${refusal.at}  ${refusal.node}: ${oneLine(refusal.reasons.map(reasonText).join('; ')) || 'no reason recorded'}`;
+  return `  ${refusal.at}  ${refusal.node}: ${oneLine(refusal.reasons.map((reason) => reasonText(reason, refusal)).join('; ')) || 'no reason recorded'}`;
 }
 
 /** The last grant: why the lease was free, who got it over whom, and how long the service was away. */
@@ -43,7 +63,7 @@ export function story(grant: Decision): string {
   if (others.length === 0) return lines.join('\n');
   const passedOver = others.map(
     (candidate) =>
-      `    ${candidate.node}: ${oneLine(candidate.reasons.map(reasonText).join('; ')) || 'no reason recorded'}`,
+      `    ${candidate.node}: ${oneLine(weighed(candidate.reasons, { group: grant.group, node: candidate.node })) || 'no reason recorded'}`,
   );
   return [...lines, '  passed over then:', ...passedOver].join('\n');
 }

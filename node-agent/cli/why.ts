@@ -29,9 +29,9 @@ async function why(setting: Setting, group: string, options: WhyOptions): Promis
     const meant = nearest(options.on, names);
     throw new CliError(
       EXIT.refused,
-      `${options.on} is not in the configuration${meant === undefined ? '' : `; did you mean ${meant}?`}`,
+      `${options.on} may not run ${group}: it is not in its \`on\` list${meant === undefined ? '' : `; did you mean ${meant}?`}`,
       {
-        next: `nodes: ${names.join(', ')}`,
+        next: `ask for one of ${names.join(', ')}, or add ${options.on} to \`on\` of ${group} and to \`nodes\` in the document, and apply it`,
       },
     );
   }

@@ -1,7 +1,8 @@
 /*
  * Firing. The order matters: first the agent, because an agent that is only stopped would, once resumed, see that its
  * address is gone and put it back; then the processes; then the addresses; then the file systems, which nobody uses any
- * more; then read back until nothing is left, because a return code is no proof. Afterwards the group stays watched until it is disarmed: a child of the dead agent (an
+ * more; then the role of DRBD resources, whose file systems have written everything; then read back until nothing is left,
+ * because a return code is no proof. Afterwards the group stays watched until it is disarmed: a child of the dead agent (an
  * `ip address add` that was already started) must not bring an address back.
  */
 #include "guard.h"
@@ -10,16 +11,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 enum {
   RETRY_MS = 3,         /* something is still held … */
+  RETRY_SHARE = 2,      /* … or so often the time that a sweep takes: a slow processor is needed by what it waits for */
   RETRY_SLOW_MS = 50,   /* … and has been for RETRY_FAST_FOR_MS (a process in an uninterruptible sleep) */
   RETRY_FAST_FOR_MS = 2000,
   RECHECK_MS = 20,      /* nothing is held, for less than RECHECK_FOR_MS */
@@ -90,6 +94,12 @@ static bool kill_one(pid_t pid)
 
 static bool is_not_me(pid_t pid) { return pid != getpid(); }
 
+void leave_real_time(void)
+{
+  syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &(struct sched_param){0});
+  setpriority(PRIO_PROCESS, 0, -20);
+}
+
 static void cgroup_kill(const char *path)
 {
   int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -149,12 +159,30 @@ bool hold_is_held(struct hold *h)
   struct address a;
   if (h->kind == HOLD_MOUNT)
     return mount_is_held(&h->mounted);
+  if (h->kind == HOLD_DRBD)
+    return drbd_is_held(h->resource);
   return h->kind == HOLD_CGROUP ? cgroup_populated(h->path) : address_read(&h->vip, &a) != 0;
+}
+
+/*
+ * In order while there is time: a file system that is being unmounted still writes. When the lease is over somebody else may
+ * have the group: then at once and by force, which also lets go who waits for a disk that is frozen (DRBD 9). Returns whether
+ * something is still Primary.
+ */
+static bool demote(struct group *g, bool has_users)
+{
+  const bool over = boot_ms() >= g->deadline_ms;
+  bool held = false;
+  for (int i = 0; i < g->hold_count; i++)
+    if (g->holds[i].kind == HOLD_DRBD)
+      held |= (!over && has_users) || drbd_force(g->holds[i].resource, over, g->fired_at_ms);
+  return held;
 }
 
 /* One pass over everything the group has: kill, delete, read back. */
 static void sweep(struct group *g)
 {
+  const int64_t began = boot_ms();
   for (int i = 0; i < g->hold_count; i++)
     if (g->holds[i].kind == HOLD_CGROUP && cgroup_populated(g->holds[i].path))
       cgroup_kill(g->holds[i].path);
@@ -164,18 +192,23 @@ static void sweep(struct group *g)
     for (int n = 0; g->holds[i].kind == HOLD_VIP && n < 8 && address_read(&g->holds[i].vip, &a) == 1; n++)
       address_delete(&a);
   }
-  /* Last: it is the only one that takes time. */
+  /* This and the demotion take time: children do them. */
   for (int i = 0; i < g->hold_count; i++)
     if (g->holds[i].kind == HOLD_MOUNT)
       mount_force(&g->holds[i].mounted);
   bool held = false;
   for (int i = 0; i < g->hold_count; i++)
-    held |= hold_is_held(&g->holds[i]);
+    held |= g->holds[i].kind != HOLD_DRBD && hold_is_held(&g->holds[i]);
+  held |= demote(g, held);
 
   int64_t now = boot_ms();
   if (held) {
+    if (g->clean)
+      g->held_since_ms = now;
     g->clean = false;
-    g->sweep_at_ms = now + (now - g->fired_at_ms < RETRY_FAST_FOR_MS ? RETRY_MS : RETRY_SLOW_MS);
+    const int64_t least = now - g->fired_at_ms < RETRY_FAST_FOR_MS ? RETRY_MS : RETRY_SLOW_MS;
+    const int64_t share = RETRY_SHARE * (now - began);
+    g->sweep_at_ms = now + (share > least ? share : least);
     return;
   }
   if (!g->clean)
@@ -190,7 +223,7 @@ void fire_due(int64_t now)
   for (struct group *g = groups; g < groups + MAX_GROUPS; g++) {
     if (g->state != GROUP_ARMED || now < g->fire_at_ms)
       continue;
-    g->fired_at_ms = boot_ms();
+    g->fired_at_ms = g->held_since_ms = boot_ms();
     g->lateness_us = boot_us() - g->fire_at_ms * 1000;
     if (!agent_killed)
       agent_kill();

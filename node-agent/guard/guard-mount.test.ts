@@ -109,6 +109,17 @@ async function place(t: TestContext, leaseMs: number, name = 'data'): Promise<Pl
   return { dir, guardPid, reader, loop, holding: { kind: 'mount', path, device }, inside, user, call, agent };
 }
 
+const SCHED_OTHER = 0;
+
+/** Field 41 of proc(5); NaN when it has ended. */
+function policyOf(pid: string): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ')[38]);
+  } catch {
+    return Number.NaN;
+  }
+}
+
 async function cleanAfterFire({ reader }: Place) {
   let found: Awaited<ReturnType<GuardClient['state']>>['groups'] extends ReadonlyMap<string, infer G>
     ? G | undefined
@@ -166,6 +177,23 @@ describe('the guard and file systems', { skip: missing(), timeout: 90_000 }, () 
     await cleanAfterFire(at);
     at.inside(`mount ${at.loop} ${at.holding.path}`);
     await until('it is unmounted again', async () => (await deviceClaim(at.loop)) === 'free');
+  });
+
+  it('leaves the processor to what it waits for: who unmounts is not real-time', async (t) => {
+    const at = await place(t, 4_000);
+    const { path } = at.holding;
+    await at.call('hold', 'db', at.holding);
+    at.inside(`mount ${at.loop} ${path} && truncate -s 1M ${path}/inner`);
+    const inner = at.inside(`losetup --find --show ${path}/inner`).trim();
+    try {
+      await until('the one who cannot unmount it has an ordinary priority', () => {
+        const [child] = readFileSync(`/proc/${at.guardPid}/task/${at.guardPid}/children`, 'utf8').split(' ');
+        return child !== undefined && child !== '' && policyOf(child) === SCHED_OTHER;
+      });
+    } finally {
+      execFileSync('losetup', ['-d', inner]);
+    }
+    await cleanAfterFire(at);
   });
 
   it('does not forget a file system that is still mounted, and remembers its name with a blank in it', async (t) => {

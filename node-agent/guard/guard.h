@@ -2,14 +2,21 @@
  * The guard: the fuse of a Holdfast node.
  *
  * The agent tells it, ahead of time, until when each group may run here and what the group makes exclusive (addresses,
- * cgroups). As long as the agent keeps extending that instant the guard does nothing. When the instant passes, whatever
+ * cgroups, file systems, the Primary role of DRBD resources). As long as the agent keeps extending that instant the guard does nothing. When the instant passes, whatever
  * the reason (agent hung, killed, stopped in a debugger, cut off from its coordinator), the guard takes everything away
  * with its own system calls: it starts no program and reads no disk, because a hung disk may be what stopped the agent.
+ * Where that fails, or the guard itself does not run any more, a watchdog resets the machine (--reset=watchdog).
+ *
+ * It also keeps what must outlive the agent: leases, voters, promises to other nodes, the incarnation and the agent's notes.
  *
  *   main.c      start, connections, event loop
  *   protocol.c  the requests of the agent
  *   force.c     firing: kill, delete, read back, repeat
+ *   reset.c     the last word: when a watchdog is petted, and a reset by sysrq
+ *   watchdog.c  the watchdog device
  *   mount.c     file systems: unmount them, and kill who keeps them
+ *   drbd.c      DRBD resources: demote them
+ *   drbd-module.c  the way to DRBD's kernel module
  *   netlink.c   addresses: look up, delete, limit their lifetime
  *   announce.c  telling the neighbours (ARP, neighbour advertisement) and asking them (conflict probe)
  *
@@ -40,7 +47,7 @@ enum {
   MAX_PROBES = 16,
   MAX_UNMOUNTERS = 64,
   NAME_BYTES = 64,
-  VOTERS_BYTES = 1100, /* 16 names of 63 */
+  VOTERS_BYTES = 1100, /* a version of 16 digits and 16 names of 63; the guard does not look into it */
   PATH_BYTES = 400,
   VALUE_BYTES = 440,
 };
@@ -74,10 +81,11 @@ struct mounted {
 };
 
 struct hold {
-  enum { HOLD_VIP, HOLD_CGROUP, HOLD_MOUNT } kind;
+  enum { HOLD_VIP, HOLD_CGROUP, HOLD_MOUNT, HOLD_DRBD } kind;
   union {
     struct vip vip;
     char path[PATH_BYTES];
+    char resource[NAME_BYTES]; /* of DRBD */
     struct mounted mounted;
   };
 };
@@ -86,11 +94,22 @@ struct group {
   enum { GROUP_FREE, GROUP_ARMED, GROUP_FIRED } state;
   char name[NAME_BYTES];
   int64_t epoch, deadline_ms, fire_at_ms;
-  int64_t fired_at_ms, lateness_us, clean_since_ms, sweep_at_ms;
+  int64_t fired_at_ms, lateness_us, clean_since_ms, held_since_ms, sweep_at_ms;
   bool clean; /* fired: the last read-back found nothing */
   int hold_count;
   struct hold *holds;
   char *voters;
+};
+
+/* The three numbers that `arm` and `pet` share. */
+struct lease {
+  int64_t epoch, deadline_ms, fire_at_ms;
+};
+
+/* Until then this node takes the group over from nobody: its owner may live on that (protocol.md P1). */
+struct promise {
+  char group[NAME_BYTES], owner[NAME_BYTES];
+  int64_t epoch, until_ms; /* once it has passed, the entry is free */
 };
 
 struct note {
@@ -98,6 +117,7 @@ struct note {
 };
 
 extern struct group groups[MAX_GROUPS];
+extern struct promise promises[MAX_GROUPS];
 extern struct note notes[MAX_NOTES];
 extern char incarnation[NAME_BYTES]; /* empty: none yet */
 
@@ -125,6 +145,8 @@ struct client *client_by_serial(uint64_t serial);
 void request_handle(struct client *c, char *line, size_t length);
 
 /* force.c */
+/* For a child that waits for others, whom it must not keep from a processor that is slow or the only one. */
+void leave_real_time(void);
 /* True also when it cannot be told: what is not known to be gone counts as held. */
 bool hold_is_held(struct hold *h);
 /* Returns NULL, or why this path cannot be given to the guard to kill. */
@@ -135,6 +157,37 @@ int64_t fired_sweep(int64_t now);
 /* An address changed somewhere: look at the fired groups now. */
 void fired_recheck(void);
 
+/* reset.c */
+enum reset_kind { RESET_NONE, RESET_WATCHDOG, RESET_SYSRQ };
+/* Dies where that cannot be had. */
+void reset_start(enum reset_kind how, const char *watchdog);
+/* W of the watchdog and δ, from the next lease on. */
+void reset_times(int seconds, int64_t milliseconds);
+/* Before a lease counts. Returns NULL, or the answer that refuses it. */
+const char *reset_arm(const struct lease *l, int64_t now);
+/* Pets if it may, closes if it can, resets if it must; returns when there is more to do. */
+int64_t reset_step(int64_t now);
+/* The guard ends, and guards nothing. */
+void reset_end(void);
+void reset_describe(char *text, size_t size);
+void reset_report(char *text, size_t size);
+
+/* watchdog.c */
+void watchdog_start(const char *path);
+bool watchdog_is_open(void);
+bool watchdog_no_way_out(void);
+/* The one it has; 0 while it is closed. */
+int watchdog_timeout_s(void);
+int watchdog_least_s(void);
+int watchdog_most_s(void);
+/* Opens it with this time-out, or gives it that one. Returns NULL, or why not; it is not armed then, if it can be stopped. */
+const char *watchdog_open(int seconds);
+void watchdog_pet(void);
+/* Stops and closes it, if it can be stopped. */
+void watchdog_close(void);
+/* The same; one that cannot be stopped gets a long time-out. */
+void watchdog_leave(void);
+
 /* mount.c */
 bool mount_is_held(struct mounted *m);
 /* Returns NULL, or why this file system cannot be given to the guard to unmount. */
@@ -142,7 +195,24 @@ const char *mount_problem(const struct mounted *m);
 /* Sees to it that a child unmounts it and kills who uses it; does not wait for it. */
 void mount_force(struct mounted *m);
 
+/* drbd.c */
+/* True while the resource is Primary here, and when it cannot be told. */
+bool drbd_is_held(const char *resource);
+/*
+ * Sees to it that a child demotes it, by force whoever has it open (DRBD 9), and does not wait for it. False when one that began
+ * since then has found that it is not Primary.
+ */
+bool drbd_force(const char *resource, bool by_force, int64_t since_ms);
+
+/* drbd-module.c */
+struct nlmsghdr;
+/* Returns a descriptor and the number of DRBD's messages, -ENOENT if the module is not loaded, or another negative errno. */
+int drbd_module_open(uint16_t *family);
+int drbd_module_ask(int fd, struct nlmsghdr *request, void (*visit)(struct nlmsghdr *, void *), void *context);
+
 /* netlink.c */
+/* Sends one request and hands every message of the answer to `visit`. Returns 0 or a negative errno. */
+int netlink_exchange(int fd, struct nlmsghdr *request, void (*visit)(struct nlmsghdr *, void *), void *context);
 struct address {
   _Alignas(8) char message[512]; /* the kernel's own description, without the lifetime */
   uint32_t flags;

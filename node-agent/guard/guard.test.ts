@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import type { Holding } from '../resources/resource.ts';
+import { bootMs } from '../system/index.ts';
+import { isAlive, until } from '../system/testing.ts';
 import { GuardClient, type GuardGroup } from './index.ts';
 import type { Verb } from './test-agent.ts';
 
@@ -25,6 +27,8 @@ type Vip = Extract<Holding, { kind: 'vip' }>;
 const V4: Vip = { kind: 'vip', interface: 'lan0', address: '192.0.2.10/32' };
 const V6: Vip = { kind: 'vip', interface: 'lan0', address: '2001:db8::10/128' };
 
+const VOTERS = { version: 1, names: ['alice', 'bob'] };
+
 function missing(): string | false {
   if (process.getuid?.() !== 0) return 'needs root';
   for (const tool of ['cc', 'ip', 'nsenter'])
@@ -35,21 +39,6 @@ function missing(): string | false {
 const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 const lanIp = (...args: string[]) => ip('-n', lan, ...args);
 const neighbourIp = (...args: string[]) => ip('-n', neighbour, ...args);
-
-function bootMs(): number {
-  return Math.floor(Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000);
-}
-
-/** Waits until `probe` gives something other than undefined or false. */
-async function until<T>(what: string, probe: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
-  const end = performance.now() + 5_000;
-  for (;;) {
-    const value = await probe();
-    if (value !== undefined && value !== false) return value;
-    if (performance.now() > end) assert.fail(`not within 5 s: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 
 interface Address {
   readonly local: string;
@@ -72,13 +61,6 @@ const clear = ({ address }: Vip) => {
 };
 
 /** False also for one that has ended and waits for its parent. */
-function lives(pid: number): boolean {
-  try {
-    return !/^\d+ \(.*\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
-  } catch {
-    return false;
-  }
-}
 
 /** Kills by id, whatever has become of it. */
 function kill(pid: number): void {
@@ -219,7 +201,7 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
     const daemon = await processIn(t, 'stopped');
     await agent.must('hello');
     const given = lease('db', 3, 700);
-    await agent.must('arm', given, ['alice', 'bob']);
+    await agent.must('arm', given, VOTERS);
     for (const holding of [V4, V6, daemon.holding]) await agent.must('hold', 'db', holding);
     add(V4);
     add(V6);
@@ -229,7 +211,7 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
     assert.equal(await agent.exited, 'SIGKILL');
     assert.equal(addressOf(V4), undefined);
     assert.equal(addressOf(V6), undefined);
-    assert(!lives(daemon.pid));
+    assert(!isAlive(daemon.pid));
     assert.equal(group.epoch, 3);
     assert(group.firedAtMs >= given.fireAtMs, 'not before the instant');
     t.diagnostic(`began ${group.latenessUs} µs after the instant`);
@@ -260,9 +242,9 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
     const first = new Agent(t, dir);
     await first.must('hello');
     await first.must('setIncarnation', 'inc-1');
-    await first.must('note', 'promise', 'web 4 alice 123456');
+    await first.must('note', 'quarantine', '123 456');
     const given = lease('db', 7, 30_000);
-    await first.must('arm', given, ['alice', 'bob']);
+    await first.must('arm', given, VOTERS);
     await first.must('hold', 'db', V4);
     await first.must('hold', 'db', V4); // again is fine
     add(V4);
@@ -274,18 +256,18 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
     assert.equal((await second.call('setIncarnation', 'inc-2')).code, 'already');
     const state = await reader.state();
     assert.equal(state.incarnation, 'inc-1');
-    assert.deepEqual([...state.notes], [['promise', 'web 4 alice 123456']]);
+    assert.deepEqual([...state.notes], [['quarantine', '123 456']]);
     assert.deepEqual(state.groups.get('db'), {
       state: 'armed',
       epoch: 7,
       deadlineMs: given.deadlineMs,
       fireAtMs: given.fireAtMs,
-      voters: ['alice', 'bob'],
+      voters: VOTERS,
       holdings: [V4],
     });
     assert(addressOf(V4));
     await second.must('pet', lease('db', 7, 40_000));
-    await second.must('note', 'promise', '');
+    await second.must('note', 'quarantine', '');
     assert.equal((await reader.state()).notes.size, 0);
   });
 
@@ -334,7 +316,7 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
 
     // A higher epoch is another lease: its times count even when they are shorter.
     const raised = lease('db', 6, 2_000);
-    await agent.must('arm', raised, ['alice']);
+    await agent.must('arm', raised, VOTERS);
     const after = (await reader.state()).groups.get('db');
     assert.deepEqual([after?.epoch, after?.deadlineMs], [6, raised.deadlineMs]);
   });
@@ -495,7 +477,7 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
     assert.match(again.stderr, /another guard is running/);
     assert.equal(statSync(join(dir, 'guard.sock')).mode & 0o777, 0o600);
     kill(pid);
-    await until('the lock is free', () => !lives(pid));
+    await until('the lock is free', () => !isAlive(pid));
     // A stale socket is replaced, and of several that start it at once all find the same guard.
     const clients = await Promise.all([1, 2, 3, 4].map(() => GuardClient.connect(dir, { spawn: inLan })));
     const pids = await Promise.all(
@@ -546,6 +528,7 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
     const words = [
       'arm',
       'pet',
+      'promise',
       'hold',
       'unhold',
       'disarm',
@@ -588,7 +571,7 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
     const long = new Raw(t, dir);
     long.socket.write(`note key ${'x'.repeat(2_100)}`);
     await long.closed;
-    assert(lives(pid));
+    assert(isAlive(pid));
     assert.match(await raw.ask('hello 1'), /^ok /);
   });
 
@@ -601,11 +584,11 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
     const names = Array.from({ length: 200 }, (_, n) => `group-${n}`);
     await Promise.all(
       names.map(async (name) => {
-        await client.arm(lease(name, 1, 100_000));
+        await client.arm(lease(name, 1, 100_000), VOTERS);
         for (let n = 0; n < 40; n++) await client.hold(name, { kind: 'cgroup', path: `${path}${n}` });
       }),
     );
-    await assert.rejects(client.arm(lease('one-more', 1, 100_000)), { code: 'full' });
+    await assert.rejects(client.arm(lease('one-more', 1, 100_000), VOTERS), { code: 'full' });
     await assert.rejects(client.hold('group-0', V4), { code: 'full' });
     const { groups } = await client.state();
     assert.equal(groups.size, 200);
@@ -621,9 +604,9 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const) process.kill(pid, signal);
     await agent.must('pet', lease('db', 1, 40_000));
     await agent.must('disarm', 'db', 1);
-    assert(lives(pid));
+    assert(isAlive(pid));
     process.kill(pid, 'SIGTERM');
-    await until('it ends', () => !lives(pid));
+    await until('it ends', () => !isAlive(pid));
     assert(!existsSync(join(dir, 'guard.sock')));
   });
 });

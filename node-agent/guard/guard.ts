@@ -9,7 +9,8 @@ import { createConnection, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Holding } from '../resources/resource.ts';
 import { escapeOctal } from '../system/index.ts';
-import { type GuardState, parseGuardState } from './guard-state.ts';
+import { type GuardReset, type ResetReport, resetOf, resetReport } from './guard-reset.ts';
+import { type GuardPromise, type GuardState, type GuardVoters, parseGuardState, textOfVoters } from './guard-state.ts';
 
 /** Longest request, its newline included; the guard ends the connection of a longer one. */
 const LINE_BYTES = 2_048;
@@ -22,13 +23,15 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 /**
  * Refused by the guard: `syntax` malformed · `version` · `agent` not the agent's connection · `already` set or running ·
  * `unknown` group · `epoch` another one is recorded · `late` the instant to fire has passed · `range` impossible times ·
- * `fired` and not disarmed · `held` really still there · `full` a limit · `absent` address · `tentative` address ·
- * `link` no such Ethernet interface · `send` the frame did not go out · `cgroup`, `mount` not one that can be held.
+ * `fired` and not disarmed · `armed` or fired here · `held` really still there · `full` a limit · `absent` address · `tentative` address ·
+ * `link` no such Ethernet interface · `send` the frame did not go out · `cgroup`, `mount` not one that can be held · `watchdog` it cannot
+ * be armed as asked.
  * By this side: `start` it could not be started · `lost` the connection has ended · `timeout`.
  */
 export type GuardErrorCode =
   | ('syntax' | 'version' | 'agent' | 'already' | 'unknown' | 'epoch' | 'late' | 'range' | 'fired' | 'held' | 'full')
-  | ('absent' | 'tentative' | 'link' | 'send' | 'cgroup' | 'mount' | 'start' | 'lost' | 'timeout');
+  | ('armed' | 'absent' | 'tentative' | 'link' | 'send' | 'cgroup' | 'mount' | 'watchdog')
+  | ('start' | 'lost' | 'timeout');
 
 export class GuardError extends Error {
   readonly code: GuardErrorCode;
@@ -54,6 +57,8 @@ export type ProbeAnswer = { readonly taken: false } | { readonly taken: true; re
 export interface GuardOptions {
   /** The guard's executable, started if none runs for the state directory. Without it an absent guard is an error. */
   readonly spawn?: string;
+  /** What the guard is started with besides its state directory: `--reset=…`. One that runs already goes on as it was started. */
+  readonly arguments?: readonly string[];
   /** How long connecting, with the start of the guard, may take. */
   readonly timeoutMs?: number;
   /** Called once when the connection ends without `close()`: every promise of the guard is then void, unless it can be reached again. */
@@ -77,7 +82,7 @@ interface Probe {
  * @example
  * const guard = await GuardClient.connect(stateDir, { spawn: 'dist/holdfast-guard', onLost: stopEverything });
  * await guard.hello();
- * await guard.arm({ group: 'db', epoch: 7, deadlineMs, fireAtMs }, ['alice', 'bob']);
+ * await guard.arm({ group: 'db', epoch: 7, deadlineMs, fireAtMs }, { version: 1, names: ['alice', 'bob'] });
  * await guard.hold('db', { kind: 'vip', interface: 'eth0', address: '192.0.2.10/32' });   // and only now add it
  */
 export class GuardClient {
@@ -110,7 +115,7 @@ export class GuardClient {
     try {
       let socket = await open(path);
       if (socket === undefined && options.spawn !== undefined) {
-        await start(options.spawn, stateDir, signal);
+        await start(options.spawn, ['--state-dir', stateDir, ...(options.arguments ?? [])], signal);
         socket = await open(path);
       } else if (socket === undefined) {
         throw new GuardError('start', `no guard runs for ${stateDir}; the agent starts it`);
@@ -143,16 +148,31 @@ export class GuardClient {
 
   /**
    * Makes this the agent's connection; that of an agent before is ended. From now on this process is killed when a group fires.
-   * @returns the guard's pid and start (CLOCK_BOOTTIME, ms), and which protections it could not have: `no-memory-lock`,
-   * `no-realtime`, `no-oom-protection`.
+   * @returns the guard's pid and start (CLOCK_BOOTTIME, ms), which protections it could not have (`no-memory-lock`, `no-realtime`,
+   * `no-oom-protection`), and what its last word is; a guard from before it had any has none.
    */
   async hello(): Promise<{
     readonly pid: number;
     readonly startedAtMs: number;
     readonly weaknesses: readonly string[];
+    readonly reset: GuardReset;
   }> {
-    const [pid, startedAtMs, flags = '-'] = await this.#request('hello 1');
-    return { pid: Number(pid), startedAtMs: Number(startedAtMs), weaknesses: flags === '-' ? [] : flags.split(',') };
+    const [pid, startedAtMs, flags = '-', reset] = await this.#request('hello 1');
+    const weaknesses = flags === '-' ? [] : flags.split(',');
+    return { pid: Number(pid), startedAtMs: Number(startedAtMs), weaknesses, reset: resetOf(reset) };
+  }
+
+  /**
+   * What the next lease is armed with: W of the watchdog, in whole seconds, and δ (I2). The device itself is only looked at when a lease is armed.
+   * @throws GuardError `range`.
+   */
+  async setReset(timeoutSeconds: number, latencyMs: number): Promise<void> {
+    await this.#request(`reset ${timeoutSeconds} ${Math.ceil(latencyMs)}`);
+  }
+
+  /** How the last word stands now. Needs no `hello`. @throws GuardError `syntax` from a guard that has none. */
+  async resetReport(): Promise<ResetReport> {
+    return resetReport(await this.#request('reset'));
   }
 
   /** Everything the guard remembers. Needs no `hello`. */
@@ -171,12 +191,23 @@ export class GuardClient {
   }
 
   /**
-   * Before deciding to start (O4). A higher epoch replaces a lease, the same one extends it and sets the voters.
+   * Before deciding to start (O4). A higher epoch replaces a lease, the same one extends it and sets the voters. A promise for the
+   * group is forgotten: the caller has seen to it that it is over or void (P2).
    * @returns the times that now count.
-   * @throws GuardError `epoch`, `late`, `range`, `fired`, `full`.
+   * @throws GuardError `epoch`, `late`, `range`, `fired`, `full`, `watchdog`.
    */
-  arm(lease: GuardLease, voters: readonly string[] = []): Promise<{ deadlineMs: number; fireAtMs: number }> {
-    return this.#lease('arm', lease, ` ${voters.length === 0 ? '-' : voters.join(',')}`);
+  arm(lease: GuardLease, voters: GuardVoters): Promise<{ deadlineMs: number; fireAtMs: number }> {
+    return this.#lease('arm', lease, ` ${textOfVoters(voters)}`);
+  }
+
+  /**
+   * Remembers, before it is answered, that this node promised a group to its owner (P1); one promise per group, until its time is over
+   * or the group is armed here. The same epoch makes it last longer, never shorter; a higher one replaces it. A fraction of a
+   * millisecond is rounded up: other than a lease, a promise is on the safe side when it ends late.
+   * @throws GuardError `armed`, `epoch` one of a higher epoch runs, `late`, `range`, `full`.
+   */
+  async promise({ group, epoch, untilMs, owner }: GuardPromise & { readonly group: string }): Promise<void> {
+    await this.#request(`promise ${group} ${epoch} ${Math.ceil(untilMs)} ${owner}`);
   }
 
   /**
@@ -323,6 +354,8 @@ function textOf(holding: Holding): string {
       return `cgroup ${holding.path}`;
     case 'mount':
       return `mount ${holding.device} ${escapeOctal(holding.path)}`;
+    case 'drbd':
+      return `drbd ${holding.resource}`;
     default:
       return holding satisfies never;
   }
@@ -344,10 +377,10 @@ function open(path: string): Promise<Socket | undefined> {
 }
 
 /** Returns when a guard listens, or another process is about to have one listen (exit code 75). */
-function start(program: string, stateDir: string, signal: AbortSignal): Promise<void> {
+function start(program: string, args: readonly string[], signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const fail = (why: string) => reject(new GuardError('start', `cannot start the guard ${program}: ${why}`));
-    const child = spawn(program, ['--state-dir', stateDir], { stdio: ['ignore', 'ignore', 'pipe'], signal });
+    const child = spawn(program, [...args], { stdio: ['ignore', 'ignore', 'pipe'], signal });
     let output = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       output = `${output}${text}`.slice(-1_000);

@@ -7,4 +7,5 @@ export {
   type GuardOptions,
   type ProbeAnswer,
 } from './guard.ts';
-export type { GuardGroup, GuardState } from './guard-state.ts';
+export type { GuardReset, ResetReport } from './guard-reset.ts';
+export type { GuardGroup, GuardPromise, GuardState, GuardVoters } from './guard-state.ts';

@@ -25,12 +25,15 @@
 enum { EXIT_USAGE = 2, EXIT_RUNNING = 75, SEND_BUFFER_BYTES = 4 << 20 };
 
 static const char help[] =
-    "usage: holdfast-guard --state-dir DIR [--foreground]\n"
+    "usage: holdfast-guard --state-dir DIR [--reset=none|watchdog|sysrq] [--watchdog DEVICE] [--foreground]\n"
     "\n"
     "The fuse of a Holdfast node: takes away what a group made exclusive here when its lease is no longer extended.\n"
     "The agent starts it; it outlives the agent and has one instance per state directory.\n"
     "\n"
     "  --state-dir DIR   where guard.lock and guard.sock are kept\n"
+    "  --reset HOW       what follows when that fails: none (default); watchdog: a reset by DEVICE, also when the guard\n"
+    "                    or the kernel hangs; sysrq: a reset by the guard. Never in a container\n"
+    "  --watchdog DEVICE default /dev/watchdog; armed while anything is leased\n"
     "  --foreground      do not become a daemon\n"
     "  --version         print the version\n"
     "  --help            print this\n"
@@ -296,7 +299,7 @@ static void open_timer_and_signals(void)
     die(1, "cannot create a timer or a signal descriptor: %s", strerror(errno));
 }
 
-/* Nothing is armed, and what has fired is gone: the guard may end. */
+/* Nothing is armed, and what has fired is gone: the guard may end. Promises do not keep it: who comes after waits longer (P3). */
 static bool idle(void)
 {
   for (const struct group *g = groups; g < groups + MAX_GROUPS; g++)
@@ -321,7 +324,8 @@ _Noreturn static void run(void)
   for (;;) {
     int64_t now = boot_ms();
     fire_due(now);
-    wake_at(earlier(earlier(fired_sweep(now), lifetimes_refresh(now)), probes_step(now)));
+    int64_t due = earlier(earlier(fired_sweep(now), lifetimes_refresh(now)), probes_step(now));
+    wake_at(earlier(due, reset_step(boot_ms()))); /* last: a pet goes by what firing has found */
 
     struct pollfd fds[4 + MAX_CLIENTS + MAX_PROBES] = {{.fd = timer_fd, .events = POLLIN},
                                                        {.fd = netlink_watch_fd(), .events = POLLIN},
@@ -344,6 +348,7 @@ _Noreturn static void run(void)
     struct signalfd_siginfo signal_info;
     if (fds[2].revents && read(signal_fd, &signal_info, sizeof signal_info) > 0 && idle()) {
       unlink("guard.sock");
+      reset_end();
       exit(0);
     }
     probes_receive(fds + 4 + MAX_CLIENTS, probe_count);
@@ -355,18 +360,39 @@ _Noreturn static void run(void)
   }
 }
 
+static enum reset_kind reset_named(const char *name, const char *watchdog)
+{
+  static const char *const names[] = {[RESET_NONE] = "none", [RESET_WATCHDOG] = "watchdog", [RESET_SYSRQ] = "sysrq"};
+  for (int kind = RESET_NONE; kind <= RESET_SYSRQ; kind++) {
+    if (strcmp(name, names[kind]) != 0)
+      continue;
+    if (watchdog != NULL && kind != RESET_WATCHDOG)
+      die(EXIT_USAGE, "--watchdog %s needs --reset=watchdog: with --reset=%s it would not be used", watchdog, name);
+    if (watchdog != NULL && (watchdog[0] != '/' || strlen(watchdog) >= PATH_BYTES || strchr(watchdog, ' ') != NULL))
+      die(EXIT_USAGE, "--watchdog %s: it must be the absolute path of a device, without blanks", watchdog);
+    return kind;
+  }
+  die(EXIT_USAGE, "--reset=%s: it must be none, watchdog or sysrq", name);
+}
+
 int main(int argc, char **argv)
 {
   static const struct option options[] = {{"state-dir", required_argument, NULL, 's'},
+                                          {"reset", required_argument, NULL, 'r'},
+                                          {"watchdog", required_argument, NULL, 'w'},
                                           {"foreground", no_argument, NULL, 'f'},
                                           {"version", no_argument, NULL, 'v'},
                                           {"help", no_argument, NULL, 'h'},
                                           {0}};
-  const char *state_dir = NULL;
+  const char *state_dir = NULL, *reset = "none", *watchdog = NULL;
   bool foreground = false;
   for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
     if (option == 's')
       state_dir = optarg;
+    else if (option == 'r')
+      reset = optarg;
+    else if (option == 'w')
+      watchdog = optarg;
     else if (option == 'f')
       foreground = true;
     else if (option == 'v' || option == 'h') {
@@ -379,6 +405,7 @@ int main(int argc, char **argv)
     fputs(help, stderr);
     return EXIT_USAGE;
   }
+  const enum reset_kind how = reset_named(reset, watchdog);
 
   syscall(SYS_close_range, 3, ~0U, 0); /* whatever the caller left open would stay open as long as the guard lives */
   if (!foreground)
@@ -387,6 +414,7 @@ int main(int argc, char **argv)
   for (int i = 0; i < MAX_CLIENTS; i++)
     clients[i].fd = -1;
   enter_and_lock(state_dir);
+  reset_start(how, watchdog != NULL ? watchdog : "/dev/watchdog");
   announce_open();
   netlink_open();
   open_timer_and_signals();

@@ -360,6 +360,8 @@ _Noreturn static void unmount_and_exit(const struct mounted *m, bool no_server)
 {
   /* Also the lock of the state directory: a child that hangs must not keep the next guard from starting. */
   syscall(SYS_close_range, 3, ~0U, 0);
+  /* It waits for processes that were killed, and for the disk. */
+  leave_real_time();
   victim = *m;
   ask_no_server = no_server;
   proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

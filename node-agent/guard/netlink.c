@@ -46,15 +46,14 @@ void netlink_watch_drain(void)
   fired_recheck();
 }
 
-/* Sends one request and hands every message of the answer to `visit`. Returns 0 or a negative errno. */
-static int exchange(struct nlmsghdr *request, void (*visit)(struct nlmsghdr *, void *), void *context)
+int netlink_exchange(int fd, struct nlmsghdr *request, void (*visit)(struct nlmsghdr *, void *), void *context)
 {
   request->nlmsg_seq = ++sequence;
-  if (send(request_fd, request, request->nlmsg_len, 0) < 0)
+  if (send(fd, request, request->nlmsg_len, 0) < 0)
     return -errno;
   bool interrupted = false;
   for (;;) {
-    ssize_t received = recv(request_fd, buffer, sizeof buffer, MSG_TRUNC);
+    ssize_t received = recv(fd, buffer, sizeof buffer, MSG_TRUNC);
     if (received < 0)
       return -errno;
     if (received > (ssize_t)sizeof buffer)
@@ -125,7 +124,7 @@ int address_read(const struct vip *v, struct address *a)
         .ifa = {.ifa_family = v->family},
     };
     struct search s = {.vip = v, .ifindex = interface_index(v->ifname), .found = a};
-    int error = exchange(&request.header, compare, &s);
+    int error = netlink_exchange(request_fd, &request.header, compare, &s);
     if (s.present)
       return 1;
     if (error == 0)
@@ -142,7 +141,7 @@ int address_delete(struct address *a)
   struct nlmsghdr *m = (struct nlmsghdr *)a->message;
   m->nlmsg_type = RTM_DELADDR;
   m->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-  return exchange(m, NULL, NULL);
+  return netlink_exchange(request_fd, m, NULL, NULL);
 }
 
 static int address_set_lifetime(struct address *a, uint32_t seconds)
@@ -158,7 +157,7 @@ static int address_set_lifetime(struct address *a, uint32_t seconds)
   m->nlmsg_len += RTA_SPACE(sizeof lifetime);
   m->nlmsg_type = RTM_NEWADDR;
   m->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_REPLACE;
-  return exchange(m, NULL, NULL);
+  return netlink_exchange(request_fd, m, NULL, NULL);
 }
 
 /*

@@ -5,6 +5,9 @@
  * Two rules keep the fuse honest. What the agent is about to make exclusive is registered before it acts, and it is
  * forgotten only when a look at the kernel shows that it is gone. And once an instant to fire has passed, no request can
  * move it any more, even if the guard has not come round to firing yet.
+ *
+ * And one rule keeps its word: a promise to the owner of a group is never shortened within an epoch and never given for
+ * a group that is armed or fired here. It ends by its time, by one of a higher epoch, or when the group is armed.
  */
 #include "guard.h"
 
@@ -19,6 +22,7 @@
 #include <unistd.h>
 
 struct group groups[MAX_GROUPS];
+struct promise promises[MAX_GROUPS];
 struct note notes[MAX_NOTES];
 char incarnation[NAME_BYTES];
 
@@ -105,6 +109,13 @@ static bool is_hold(char **f, struct hold *h)
     h->kind = HOLD_MOUNT;
     return is_mounted(f[3], f[4], &h->mounted);
   }
+  if (strcmp(f[2], "drbd") == 0 && f[4] == NULL) {
+    h->kind = HOLD_DRBD;
+    if (!is_token(f[3], sizeof h->resource))
+      return false;
+    strcpy(h->resource, f[3]);
+    return true;
+  }
   if (strcmp(f[2], "cgroup") != 0 || f[4] != NULL || strlen(f[3]) >= PATH_BYTES || f[3][0] != '/')
     return false;
   h->kind = HOLD_CGROUP;
@@ -118,6 +129,8 @@ static bool same_hold(const struct hold *a, const struct hold *b)
     return false;
   if (a->kind == HOLD_CGROUP)
     return strcmp(a->path, b->path) == 0;
+  if (a->kind == HOLD_DRBD)
+    return strcmp(a->resource, b->resource) == 0;
   if (a->kind == HOLD_MOUNT)
     return a->mounted.major == b->mounted.major && a->mounted.minor == b->mounted.minor &&
            strcmp(a->mounted.path, b->mounted.path) == 0;
@@ -142,7 +155,26 @@ static const char *do_hello(struct client *c, char **f)
   const char *problem = agent_adopt(c);
   if (problem != NULL)
     return reply("error agent %s", problem);
-  return reply("ok %d %lld %s", getpid(), (long long)started_at_ms, weaknesses);
+  char how[PATH_BYTES + 64];
+  reset_describe(how, sizeof how);
+  return reply("ok %d %lld %s %s", getpid(), (long long)started_at_ms, weaknesses, how);
+}
+
+/* Anyone may ask how the watchdog stands; the agent says what its time-out is to be. */
+static const char *do_reset(struct client *c, char **f)
+{
+  int64_t seconds, milliseconds;
+  if (f[1] == NULL) {
+    static char text[PATH_BYTES + 160];
+    reset_report(text, sizeof text);
+    return text;
+  }
+  if (!is_number(f[1], &seconds) || !is_number(f[2], &milliseconds))
+    return malformed;
+  if (seconds < 1 || seconds * 1000 + milliseconds > MAX_LEASE_MS)
+    return "error range a time-out is at least a second, and with the latency of the reset at most an hour";
+  reset_times((int)seconds, milliseconds);
+  return "ok";
 }
 
 static const char *do_incarnation(struct client *c, char **f)
@@ -183,11 +215,7 @@ static const char *do_note(struct client *c, char **f)
   return "ok";
 }
 
-/* The three numbers that `arm` and `pet` share; false if malformed. */
-struct lease {
-  int64_t epoch, deadline_ms, fire_at_ms;
-};
-
+/* False if malformed. */
 static bool is_lease(char **f, struct lease *l)
 {
   return is_token(f[1], NAME_BYTES) && is_number(f[2], &l->epoch) && is_number(f[3], &l->deadline_ms) &&
@@ -221,10 +249,49 @@ static const char *impossible(const struct lease *l, int64_t now)
   if (l->fire_at_ms > l->deadline_ms)
     return "error range the guard would fire after the deadline";
   if (l->deadline_ms > now + MAX_LEASE_MS)
-    return "error range the deadline is more than an hour away: it must be CLOCK_BOOTTIME in milliseconds";
+    return "error range that is more than an hour away: it must be CLOCK_BOOTTIME in milliseconds";
   if (now >= l->fire_at_ms)
     return reply("error late it is %lld already", (long long)now);
   return NULL;
+}
+
+/* The promise for the group that still runs, or NULL. */
+static struct promise *promise_find(const char *group, int64_t now)
+{
+  for (struct promise *p = promises; p < promises + MAX_GROUPS; p++)
+    if (p->until_ms > now && strcmp(p->group, group) == 0)
+      return p;
+  return NULL;
+}
+
+static const char *do_promise(struct client *c, char **f)
+{
+  int64_t epoch, until_ms;
+  if (!is_token(f[1], NAME_BYTES) || !is_number(f[2], &epoch) || !is_number(f[3], &until_ms) ||
+      !is_token(f[4], NAME_BYTES))
+    return malformed;
+  int64_t now = boot_ms();
+  if (group_find(f[1]) != NULL)
+    return "error armed who has the group armed or fired promises nothing";
+  struct promise *p = promise_find(f[1], now);
+  if (p != NULL && epoch < p->epoch)
+    return reply("error epoch a promise of epoch %lld runs", (long long)p->epoch);
+  const char *problem = impossible(&(struct lease){epoch, until_ms, until_ms}, now);
+  if (problem != NULL)
+    return problem;
+  if (p != NULL && epoch == p->epoch && until_ms < p->until_ms)
+    until_ms = p->until_ms; /* the owner may rely on the longest */
+  if (p == NULL) {
+    for (p = promises; p < promises + MAX_GROUPS && p->until_ms > now; p++)
+      ;
+    if (p == promises + MAX_GROUPS)
+      return reply("error full %d promises are the limit", MAX_GROUPS);
+    strcpy(p->group, f[1]);
+  }
+  strcpy(p->owner, f[4]);
+  p->epoch = epoch;
+  p->until_ms = until_ms;
+  return reply("ok %lld %lld", (long long)epoch, (long long)until_ms);
 }
 
 static const char *do_arm(struct client *c, char **f)
@@ -239,6 +306,8 @@ static const char *do_arm(struct client *c, char **f)
   const char *problem = g != NULL ? too_late(g, now) : NULL;
   if (problem == NULL)
     problem = impossible(&l, now);
+  if (problem == NULL && (g == NULL || l.epoch > g->epoch))
+    problem = reset_arm(&l, now);
   if (problem != NULL)
     return problem;
   if (g == NULL) {
@@ -253,6 +322,10 @@ static const char *do_arm(struct client *c, char **f)
     g->deadline_ms = g->fire_at_ms = 0; /* another lease: the times of the old one do not count */
   g->epoch = l.epoch;
   strcpy(g->voters, f[5]);
+  /* The agent arms only when what it promised is over or void. */
+  struct promise *p = promise_find(f[1], now);
+  if (p != NULL)
+    p->until_ms = 0;
   return extend(g, &l, now);
 }
 
@@ -336,9 +409,11 @@ static const char *do_disarm(struct client *c, char **f)
     return reply("error epoch the recorded epoch is %lld", (long long)g->epoch);
   for (struct hold *h = g->holds; h < g->holds + g->hold_count; h++)
     if (hold_is_held(h))
-      return reply("error held %s is still there", h->kind == HOLD_VIP     ? "an address"
-                                                   : h->kind == HOLD_MOUNT ? h->mounted.path
-                                                                           : h->path);
+      return h->kind == HOLD_DRBD
+                 ? reply("error held DRBD resource %s is still Primary", h->resource)
+                 : reply("error held %s is still there", h->kind == HOLD_VIP     ? "an address"
+                                                         : h->kind == HOLD_MOUNT ? h->mounted.path
+                                                                                 : h->path);
   g->state = GROUP_FREE;
   return "ok";
 }
@@ -397,6 +472,8 @@ static const char *do_state(struct client *c, char **f)
       char address[INET6_ADDRSTRLEN];
       if (h->kind == HOLD_CGROUP)
         page_add(c, "hold %s cgroup %s\n", g->name, h->path);
+      else if (h->kind == HOLD_DRBD)
+        page_add(c, "hold %s drbd %s\n", g->name, h->resource);
       else if (h->kind == HOLD_MOUNT)
         page_add(c, "hold %s mount %u:%u %s\n", g->name, h->mounted.major, h->mounted.minor, h->mounted.path);
       else
@@ -407,6 +484,10 @@ static const char *do_state(struct client *c, char **f)
       page_add(c, "fired %s %lld %lld %lld %s\n", g->name, (long long)g->epoch, (long long)g->fired_at_ms,
                (long long)g->lateness_us, g->clean ? "clean" : "held");
   }
+  const int64_t now = boot_ms();
+  for (struct promise *p = promises; p < promises + MAX_GROUPS; p++)
+    if (p->until_ms > now)
+      page_add(c, "promise %s %lld %lld %s\n", p->group, (long long)p->epoch, (long long)p->until_ms, p->owner);
   page_add(c, "end\n");
   page_flush(c);
   return NULL;
@@ -421,8 +502,11 @@ static const struct request {
     {"pet", 5, 5, true, do_pet},
     {"state", 1, 1, false, do_state},
     {"hello", 2, 2, false, do_hello},
+    {"reset", 1, 1, false, do_reset},
+    {"reset", 3, 3, true, do_reset},
     {"incarnation", 2, 2, true, do_incarnation},
     {"note", 2, 3, true, do_note}, /* the value is the rest of the line */
+    {"promise", 5, 5, true, do_promise},
     {"arm", 6, 6, true, do_arm},
     {"hold", 4, 5, true, do_hold},
     {"unhold", 4, 5, true, do_unhold},

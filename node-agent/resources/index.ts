@@ -1,4 +1,5 @@
 import type { ResourceDeclaration } from './declaration.ts';
+import { DrbdResource } from './drbd.ts';
 import { MountResource } from './mount.ts';
 import { OcfResource } from './ocf.ts';
 import type { ResourceContext } from './ports.ts';
@@ -8,13 +9,23 @@ import { VipResource } from './vip.ts';
 
 export * from './declaration.ts';
 
-export { MountResource } from './mount.ts';
-export { type OcfOptions, OcfResource } from './ocf.ts';
+export { DrbdResource, drbdResources } from './drbd.ts';
+export { isOurHandler } from './drbd-attend.ts';
+export { Drbd } from './drbd-command.ts';
+export { type DrbdConfig, optionOf } from './drbd-config.ts';
+export { copyFrom } from './drbd-state.ts';
+export { MountResource, mountedAt } from './mount.ts';
+export { type ExtState, extState, needsCheck, SUPERBLOCK_BYTES, typeFits } from './mount-check.ts';
+export { FORCED_TIDY_MS, type OcfOptions, OcfResource, parameterProblem } from './ocf.ts';
+export { agentProblem, BASE_ENVIRONMENT, findAgent, MetadataCache } from './ocf-agents.ts';
+export { findAction } from './ocf-metadata.ts';
 export type { Announcer, ResourceContext } from './ports.ts';
 export type * from './resource.ts';
 export { releaseUnits, type ServiceOptions, ServiceResource } from './service.ts';
+export { AGENT_UNIT } from './service-drop-in.ts';
+export { activatorsOf, activatorTrouble, isDown, unitTrouble } from './service-state.ts';
 export { VipResource } from './vip.ts';
-export { parseVipAddress } from './vip-place.ts';
+export { choosePlace, holdersOf, type Place, parseVipAddress } from './vip-place.ts';
 
 /**
  * Makes the resource that a declaration describes. The node's policy has been asked before. Runs nothing but, for `ocf`,
@@ -36,7 +47,7 @@ export async function createResource(
     case 'mount':
       return MountResource.create(declaration, context);
     case 'drbd':
-      return { problem: `this agent cannot run resources of type ${declaration.type}` };
+      return DrbdResource.create(declaration, context);
     default:
       return declaration satisfies never;
   }

@@ -1,6 +1,6 @@
 import { mkdir, readdir, realpath, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { MOUNT_TERM_MS } from '../../schemas/limits.ts';
+import { MOUNT_TERM_MS, OPERATION_TIMES } from '../../schemas/limits.ts';
 import {
   deviceClaim,
   deviceHolders,
@@ -14,6 +14,7 @@ import {
   readDevice,
   readMounts,
   runMountTool,
+  textOf,
   topAt,
 } from '../system/index.ts';
 import { type MountDeclaration, resourceId } from './declaration.ts';
@@ -22,8 +23,6 @@ import { inOperation, lastLine, releaseMount } from './mount-release.ts';
 import type { ResourceContext } from './ports.ts';
 import type { Holding, OperationTimes, Outcome, Probe, Resource, Severity } from './resource.ts';
 
-/** Start and stop as in the meta-data of heartbeat:Filesystem. A monitor reads one file of the kernel, so it may come often. */
-const TIMES: OperationTimes = { startMs: 60_000, stopMs: 60_000, monitorMs: 10_000, monitorIntervalMs: 5_000 };
 const NEEDED = { mount: 'mount', umount: 'mount', blkid: 'util-linux' } as const;
 
 /** The device as it is now, or as it was when it was last seen. */
@@ -48,7 +47,7 @@ export class MountResource implements Resource {
 
   private constructor(declaration: MountDeclaration, context: ResourceContext, group: GroupCgroup) {
     this.id = resourceId(declaration);
-    this.times = { ...TIMES, ...declaration.timeouts };
+    this.times = { ...OPERATION_TIMES.mount, ...declaration.timeouts };
     this.#declared = declaration;
     this.#context = context;
     this.#group = group;
@@ -76,7 +75,7 @@ export class MountResource implements Resource {
     const device = this.#find(mounts);
     this.#planned = undefined;
     if (device === undefined) return [];
-    if (!this.#owned && this.#at(mounts, device.number) === undefined && elsewhere(device.number) !== undefined)
+    if (!this.#owned && this.#at(mounts, device.number) === undefined && mountedAt(device.number) !== undefined)
       return [];
     this.#planned = device.number;
     return [{ kind: 'mount', path: this.#declared.directory, device: device.number }];
@@ -92,7 +91,7 @@ export class MountResource implements Resource {
     const here = topAt(mounts, directory);
     if (here === undefined) {
       const device = this.#device;
-      const where = recurring && this.#owned && device !== undefined ? elsewhere(device.number) : undefined;
+      const where = recurring && this.#owned && device !== undefined ? mountedAt(device.number) : undefined;
       return where === undefined
         ? { state: 'stopped' }
         : failedProbe('soft', `${directory} is not mounted any more, but ${name} still is at ${where}`);
@@ -153,7 +152,7 @@ export class MountResource implements Resource {
         'hard',
         `${here.source} (${here.fstype}) is mounted at ${directory} already; unmount it: umount ${directory}`,
       );
-    const where = elsewhere(found.number);
+    const where = mountedAt(found.number);
     if (where !== undefined)
       return fail(
         'hard',
@@ -326,7 +325,7 @@ export class MountResource implements Resource {
 }
 
 /** Where a device is mounted, in this mount namespace or another. */
-function elsewhere(number: string): string | undefined {
+export function mountedAt(number: string): string | undefined {
   const own = readMounts().find((entry) => entry.device === number);
   if (own !== undefined) return own.mountPoint;
   for (const pid of otherNamespaces()) {
@@ -366,8 +365,4 @@ function failedProbe(severity: Severity, reason: string): Probe {
 
 function fail(severity: Severity, reason: string, output?: string): Outcome & { readonly ok: false } {
   return { ok: false, severity, reason, ...(output === undefined || output.trim() === '' ? {} : { output }) };
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,6 @@
 import { realpathSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Cgroup, errnoOf, run } from '../system/index.ts';
+import { type Cgroup, errnoOf, run, textOf } from '../system/index.ts';
 import { parseAgentName } from './declaration.ts';
 import { MAX_METADATA_BYTES, type OcfMetadata, parseMetadata } from './ocf-metadata.ts';
 
@@ -102,7 +102,7 @@ export class MetadataCache {
       this.#known.set(agent.path, { stamp, metadata });
       return { ok: true, metadata };
     } catch (error) {
-      return failed(error instanceof Error ? error.message : String(error));
+      return failed(textOf(error));
     }
   }
 }

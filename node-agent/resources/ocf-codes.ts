@@ -32,7 +32,7 @@ export function meaningOf(code: number): string {
 }
 
 /** How bad an unwelcome exit code is. */
-export function severityOf(code: number): Severity {
+function severityOf(code: number): Severity {
   switch (code) {
     case 2:
     case 3:

@@ -1,12 +1,20 @@
 import { mkdirSync } from 'node:fs';
+import { OPERATION_TIMES } from '../../schemas/limits.ts';
 import { nearest } from '../../schemas/names.ts';
-import { type Cgroup, errnoOf, type GroupCgroup, type RunResult, run } from '../system/index.ts';
+import { type Cgroup, errnoOf, type GroupCgroup, type RunResult, run, textOf } from '../system/index.ts';
 import { isParameterName, type OcfDeclaration, resourceId } from './declaration.ts';
 import { agentProblem, BASE_ENVIRONMENT, findAgent, MetadataCache, OCF_ROOT, type OcfAgent } from './ocf-agents.ts';
 import { type Ended, meaningOf, monitorResult, startOutcome, stopOutcome } from './ocf-codes.ts';
 import { findAction, type OcfMetadata, valueProblem } from './ocf-metadata.ts';
 import type { ResourceContext } from './ports.ts';
-import type { Holding, OperationTimes, Outcome, Probe, Resource } from './resource.ts';
+import {
+  couldNotLook,
+  type Holding,
+  type OperationTimes,
+  type Outcome,
+  type Probe,
+  type Resource,
+} from './resource.ts';
 
 export interface OcfOptions {
   readonly root?: string;
@@ -15,12 +23,12 @@ export interface OcfOptions {
   readonly metadata?: MetadataCache;
 }
 
-const DEFAULT_TIMES: OperationTimes = { startMs: 20_000, stopMs: 20_000, monitorMs: 20_000, monitorIntervalMs: 10_000 };
+const DEFAULT_TIMES: OperationTimes = OPERATION_TIMES.ocf;
 const STATE_DIRECTORY = '/run/resource-agents';
 /** How long processes may take to end after a stop that said it had stopped them; what is left then is killed. */
 const LEFTOVER_GRACE_MS = 2_000;
 /** How long the agent may take to tidy up after its processes were killed: a stop that hangs must leave time for the monitor. */
-const FORCED_TIDY_MS = 400;
+export const FORCED_TIDY_MS = 400;
 const sharedMetadata = new MetadataCache();
 
 /** Looks at the declaration against the agent's meta-data. @returns what is wrong, naming what would be right. */
@@ -66,6 +74,8 @@ export class OcfResource implements Resource {
   readonly #cgroup: Cgroup;
   /** It has been seen running with processes of its own: then the last of them ending is news. */
   #hasProcesses = false;
+  /** The last of them has ended, by itself. */
+  #ended = false;
 
   private constructor(
     declaration: OcfDeclaration,
@@ -122,11 +132,7 @@ export class OcfResource implements Resource {
   }
 
   probe(options: { readonly recurring: boolean; readonly signal: AbortSignal }): Promise<Probe> {
-    return this.#probe(options).catch((error: unknown) => ({
-      state: 'failed',
-      severity: 'soft',
-      reason: textOf(error),
-    }));
+    return this.#probe(options).catch(couldNotLook);
   }
 
   async #probe({ recurring, signal }: { readonly recurring: boolean; readonly signal: AbortSignal }): Promise<Probe> {
@@ -138,8 +144,12 @@ export class OcfResource implements Resource {
     );
     const result: Probe =
       'code' in ended ? monitorResult(ended, recurring) : { state: 'failed', severity: 'soft', ...ended };
-    if (result.state === 'running') this.#hasProcesses ||= this.#cgroup.populated();
-    if (result.state === 'stopped' && this.#cgroup.populated()) {
+    const populated = this.#cgroup.populated();
+    if (populated) this.#ended = false;
+    if (result.state === 'running') this.#hasProcesses ||= populated;
+    if (result.state === 'failed' && !populated && (this.#hasProcesses || this.#ended))
+      return { ...result, ended: true };
+    if (result.state === 'stopped' && populated) {
       const reason = `its monitor says that it does not run, but it has processes: ${this.#cgroup.processNames().join(', ')}`;
       return { state: 'failed', severity: 'soft', reason };
     }
@@ -158,6 +168,7 @@ export class OcfResource implements Resource {
     if (!('code' in ended)) return { ok: false, severity: 'soft', ...ended };
     const outcome = startOutcome(ended);
     this.#hasProcesses = outcome.ok && this.#cgroup.populated();
+    this.#ended = false;
     return outcome;
   }
 
@@ -206,6 +217,7 @@ export class OcfResource implements Resource {
     return this.#cgroup.watchEmpty(() => {
       if (!this.#hasProcesses) return;
       this.#hasProcesses = false;
+      this.#ended = true;
       changed('its last process ended');
     });
   }
@@ -263,10 +275,6 @@ export class OcfResource implements Resource {
 /** The kernel refused something (a cgroup that cannot be made): an outcome like any other. */
 function failure(error: unknown): Outcome {
   return { ok: false, severity: 'soft', reason: textOf(error) };
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** Gives the work a cgroup of its own and removes it afterwards; one that still has processes is removed later. */

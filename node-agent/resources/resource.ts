@@ -8,17 +8,24 @@
  * - Nothing is believed from an exit code that can be read back (an address is looked up after it was deleted).
  * - No promise rejects for a reason the operator caused: that is an outcome with `ok: false`.
  */
+import type { Copy } from '../../schemas/copies.ts';
+import type { OperationTimes } from '../../schemas/limits.ts';
+import { textOf } from '../system/index.ts';
+
+export type { OperationTimes };
 
 /** Something only one node may have at a time; the guard takes it away when the lease ends. */
 export type Holding =
   | { readonly kind: 'vip'; readonly interface: string; readonly address: string }
   | { readonly kind: 'cgroup'; readonly path: string }
   /** `device`: `major:minor` of the block device that is mounted at `path`. */
-  | { readonly kind: 'mount'; readonly path: string; readonly device: string };
+  | { readonly kind: 'mount'; readonly path: string; readonly device: string }
+  /** The Primary role of a DRBD resource, by its name. */
+  | { readonly kind: 'drbd'; readonly resource: string };
 
 /**
  * How bad a failure is, in Pacemaker's terms (its real treatment of OCF exit codes):
- * soft: try again here; hard: not on this node until an operator cleans up; fatal: nowhere, the configuration is wrong.
+ * soft: try again here; hard: this node gives it up, and may try again after a wait; fatal: so does every node, the configuration is wrong.
  */
 export type Severity = 'soft' | 'hard' | 'fatal';
 
@@ -29,14 +36,27 @@ export type Outcome =
 export type Probe =
   | { readonly state: 'running'; readonly note?: string }
   | { readonly state: 'stopped' }
-  | { readonly state: 'failed'; readonly severity: Severity; readonly reason: string; readonly output?: string };
+  | {
+      readonly state: 'failed';
+      readonly severity: Severity;
+      readonly reason: string;
+      readonly output?: string;
+      /** Nothing of it is left: a second look could find no more. */
+      readonly ended?: boolean;
+    };
 
-/** Time-outs of the actions and the pause between monitors, ms. From the agent's meta-data unless the document says otherwise. */
-export interface OperationTimes {
-  readonly startMs: number;
-  readonly stopMs: number;
-  readonly monitorMs: number;
-  readonly monitorIntervalMs: number;
+/** A look that could not be made counts as a failure: nothing says that it runs. */
+export function couldNotLook(error: unknown): Probe {
+  return { state: 'failed', severity: 'soft', reason: textOf(error) };
+}
+
+/** What a node says of its copy of replicated data; which resource of which group it is, is known to whoever asks. */
+export type CopyFacts = Omit<Copy, 'group' | 'resource'>;
+
+export interface Attendance {
+  /** Looks now, and has told what it found when this settles. @returns false where it could not be seen. */
+  look(): Promise<boolean>;
+  end(): void;
 }
 
 export interface Resource {
@@ -61,4 +81,9 @@ export interface Resource {
    * Mends, under a lease that is still valid, what can be put back at once (a deleted address). Absent where only a restart helps.
    */
   repair?(signal: AbortSignal): Promise<Outcome>;
+  /**
+   * The standing work of a replica, on every node that may be asked to run it, with or without a lease: keeps it up and connected, makes
+   * nothing of it active, and tells what there is of it, now and whenever that changes. Absent where nothing runs beside the owner.
+   */
+  attend?(tell: (copy: CopyFacts) => void): Attendance;
 }

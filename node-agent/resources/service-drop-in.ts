@@ -8,11 +8,11 @@ import { join } from 'node:path';
 import { errnoOf, type UnitState } from '../system/index.ts';
 import type { OperationTimes } from './resource.ts';
 
-export const RUN_UNITS = '/run/systemd/system';
+const RUN_UNITS = '/run/systemd/system';
 /** Sorts behind what `systemctl edit` writes (`override.conf`): the last word counts. */
 const FILE = 'zz-holdfast.conf';
 /** Stopped before the unit when the machine goes down, so that the group is taken down in its order. */
-export const AGENT_UNIT = 'holdfast-agent.service';
+export const AGENT_UNIT = 'holdfast.service';
 /** systemd's own patience ends after ours, whose end is reported with a reason. */
 const LONGER_MS = 5_000;
 

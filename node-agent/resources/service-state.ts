@@ -1,5 +1,5 @@
 /** What the words of systemd mean for a service that Holdfast runs. Pure. Source: org.freedesktop.systemd1(5), systemd.service(5). */
-import type { UnitState } from '../system/index.ts';
+import { shellWord, type UnitState } from '../system/index.ts';
 import type { Severity } from './resource.ts';
 
 export interface Failure {
@@ -21,26 +21,48 @@ export function isSettled(state: Pick<UnitState, 'active' | 'job'>): boolean {
   return !state.job && (isUp(state.active) || isDown(state.active));
 }
 
-/** @returns why this node may not run the unit, with what to do about it. */
-export function unitProblem(unit: string, state: UnitState): string | undefined {
+/** Why this node may not run a unit, and what to do about it. */
+export interface UnitTrouble {
+  readonly what: string;
+  readonly fix: string;
+}
+
+export function unitTrouble(unit: string, state: UnitState): UnitTrouble | undefined {
   switch (state.load) {
     case 'loaded':
       break;
     case 'not-found':
-      return `${unit} does not exist on this node; install what brings it (systemctl cat ${unit})`;
+      return {
+        what: `${unit} does not exist on this node`,
+        fix: `install what brings it (systemctl cat ${shellWord(unit)})`,
+      };
     case 'masked':
-      return `${unit} is masked on this node; systemctl unmask ${unit}`;
+      return { what: `${unit} is masked on this node`, fix: `systemctl unmask ${shellWord(unit)}` };
     default:
-      return `${unit} cannot be loaded (${state.load}${state.loadError === '' ? '' : `: ${state.loadError}`}); systemd-analyze verify ${unit}`;
+      return {
+        what: `${unit} cannot be loaded (${state.load}${state.loadError === '' ? '' : `: ${state.loadError}`})`,
+        fix: `systemd-analyze verify ${shellWord(unit)}`,
+      };
   }
-  if (state.id !== unit) return `${unit} is another name of ${state.id}; write that one`;
+  if (state.id !== unit) return { what: `${unit} is another name of ${state.id}`, fix: 'write that one' };
   const starts = 'it would run without a lease after a reboot';
-  if (state.file.startsWith('enabled')) return `${unit} is enabled at boot: ${starts}; systemctl disable ${unit}`;
+  if (state.file.startsWith('enabled'))
+    return { what: `${unit} is enabled at boot: ${starts}`, fix: `systemctl disable ${shellWord(unit)}` };
   const [by] = state.wantedBy.filter((name) => name.endsWith('.target'));
-  if (by !== undefined) return `${unit} is started by ${by}: ${starts}; remove it from ${by} (systemctl cat ${by})`;
+  if (by !== undefined)
+    return { what: `${unit} is started by ${by}: ${starts}`, fix: `remove it from ${by} (systemctl cat ${by})` };
   if (state.type === 'oneshot' && !state.remainAfterExit)
-    return `${unit} is Type=oneshot without RemainAfterExit=yes: it is over as soon as it was started, and nothing is left to run here`;
+    return {
+      what: `${unit} is Type=oneshot without RemainAfterExit=yes: it is over as soon as it was started, and nothing is left to run here`,
+      fix: 'add it, or name another unit',
+    };
   return undefined;
+}
+
+/** @returns trouble with the unit in one sentence. */
+export function unitProblem(unit: string, state: UnitState): string | undefined {
+  const trouble = unitTrouble(unit, state);
+  return trouble === undefined ? undefined : `${trouble.what}; ${trouble.fix}`;
 }
 
 /** What else starts the unit whenever it likes; only news when it is active. */
@@ -48,8 +70,16 @@ export function activatorsOf(state: UnitState): readonly string[] {
   return state.triggeredBy.filter((name) => /\.(socket|timer|path|automount)$/.test(name));
 }
 
+export function activatorTrouble(unit: string, activator: string): UnitTrouble {
+  return {
+    what: `${unit} is started by ${activator} whenever that sees fit, without a lease`,
+    fix: `systemctl disable --now ${shellWord(activator)}`,
+  };
+}
+
 export function activatorProblem(unit: string, activator: string): string {
-  return `${unit} is started by ${activator} whenever that sees fit, without a lease; systemctl disable --now ${activator}`;
+  const { what, fix } = activatorTrouble(unit, activator);
+  return `${what}; ${fix}`;
 }
 
 /** Why a unit that should run does not. `starting`: right after its start, when systemd has just looked at its conditions. */

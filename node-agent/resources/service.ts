@@ -1,3 +1,4 @@
+import { OPERATION_TIMES } from '../../schemas/limits.ts';
 import {
   type Activity,
   type Cgroup,
@@ -5,11 +6,19 @@ import {
   controlGroupOf,
   DbusError,
   Systemd,
+  textOf,
   type UnitState,
 } from '../system/index.ts';
 import { resourceId, type ServiceDeclaration } from './declaration.ts';
 import type { ResourceContext } from './ports.ts';
-import type { Holding, OperationTimes, Outcome, Probe, Resource } from './resource.ts';
+import {
+  couldNotLook,
+  type Holding,
+  type OperationTimes,
+  type Outcome,
+  type Probe,
+  type Resource,
+} from './resource.ts';
 import {
   AGENT_UNIT,
   dropInInForce,
@@ -33,13 +42,7 @@ export interface ServiceOptions {
   readonly systemd?: Systemd;
 }
 
-/** What counts where neither the document nor the unit sets an end: that of heartbeat agents would be too short for a database. */
-const DEFAULT_TIMES: OperationTimes = {
-  startMs: 100_000,
-  stopMs: 100_000,
-  monitorMs: 20_000,
-  monitorIntervalMs: 10_000,
-};
+const DEFAULT_TIMES: OperationTimes = OPERATION_TIMES.service;
 /** The unit's own time-outs are systemd's to judge; ours comes right after, in case it does not. */
 const AFTER_SYSTEMD_MS = 2_000;
 /** How long processes may take to end after a stop that said it had stopped them; what is left then is killed. */
@@ -126,11 +129,7 @@ export class ServiceResource implements Resource {
   }
 
   probe(options: { readonly recurring: boolean; readonly signal: AbortSignal }): Promise<Probe> {
-    return this.#probe(options).catch((error: unknown) => ({
-      state: 'failed',
-      severity: 'soft',
-      reason: textOf(error),
-    }));
+    return this.#probe(options).catch(couldNotLook);
   }
 
   async #probe({ recurring, signal }: { readonly recurring: boolean; readonly signal: AbortSignal }): Promise<Probe> {
@@ -150,14 +149,15 @@ export class ServiceResource implements Resource {
         severity: 'soft',
         reason: `systemd says ${active}, but it has processes: ${namesOf(left)}`,
       };
-    return recurring ? { state: 'failed', ...whyDown(this.#unit, state) } : { state: 'stopped' };
+    return recurring ? { state: 'failed', ...whyDown(this.#unit, state), ended: true } : { state: 'stopped' };
   }
 
   start(signal: AbortSignal): Promise<Outcome> {
-    return this.#start(signal).catch(failure);
+    return this.#start(withinTime(this.times.startMs, signal), signal).catch(failure);
   }
 
-  async #start(signal: AbortSignal): Promise<Outcome> {
+  /** @param signal ends with its time-out, or with `calledOff`. */
+  async #start(signal: AbortSignal, calledOff: AbortSignal): Promise<Outcome> {
     const startedAt = performance.now();
     await this.#until(isSettled, signal);
     let state = await this.#systemd.unit(this.#unit);
@@ -185,7 +185,8 @@ export class ServiceResource implements Resource {
     }
     if (signal.aborted) {
       const undone = await this.forceStop(AbortSignal.timeout(UNDO_MS));
-      const reason = whyNotActive(state, Math.round(performance.now() - startedAt));
+      const afterMs = calledOff.aborted ? Math.round(performance.now() - startedAt) : this.times.startMs;
+      const reason = whyNotActive(state, afterMs);
       return fail(undone.ok ? reason : `${reason}; and it could not be stopped: ${undone.reason}`);
     }
     if (isUp(state.active)) return this.#inItsPlace(state);
@@ -206,7 +207,7 @@ export class ServiceResource implements Resource {
   }
 
   stop(signal: AbortSignal): Promise<Outcome> {
-    return this.#stop(signal).catch(failure);
+    return this.#stop(withinTime(this.times.stopMs, signal)).catch(failure);
   }
 
   async #stop(signal: AbortSignal): Promise<Outcome> {
@@ -344,6 +345,11 @@ function namesOf(cgroups: readonly Cgroup[]): string {
   return cgroups.flatMap((cgroup) => cgroup.processNames()).join(', ');
 }
 
+/** Whoever calls waits a little longer, so that the reason names the time-out itself. */
+function withinTime(ms: number, calledOff: AbortSignal): AbortSignal {
+  return AbortSignal.any([calledOff, AbortSignal.timeout(ms)]);
+}
+
 function aborted(signal: AbortSignal): Promise<undefined> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve(undefined);
@@ -357,8 +363,4 @@ function fail(reason: string): Outcome & { readonly ok: false } {
 
 function failure(error: unknown): Outcome {
   return fail(textOf(error));
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

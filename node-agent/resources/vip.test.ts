@@ -4,8 +4,10 @@ import { execFile, execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
+import { Addresses, silent } from '../system/index.ts';
 import { notRoot } from '../system/testing.ts';
 import { scenarios } from './vip.scenarios.ts';
+import { VipResource } from './vip.ts';
 
 const file = join(import.meta.dirname, 'vip.scenarios.ts');
 
@@ -28,6 +30,35 @@ function wire(node: string, neighbour: string): void {
     ip('-n', name, 'address', 'add', `2001:db8::${host}/64`, 'dev', 'lan0', 'nodad');
   }
 }
+
+test('what cannot be the name of an interface is refused before ip is asked anything', async (t) => {
+  const addresses = new Addresses(silent);
+  const read = t.mock.method(addresses, 'read');
+  const announcer = { announce: () => Promise.resolve(), probe: () => Promise.resolve({ taken: false } as const) };
+  const context = { group: 'web', announcer, addresses, cgroups: undefined, lifetimeSeconds: () => 4, log: silent };
+  const names = [
+    '-4',
+    '--help',
+    '',
+    ' ',
+    'eth0 dev lo',
+    'eth0\n',
+    'eth0\0',
+    'eth0;id',
+    '$(id)',
+    '../eth0',
+    'x'.repeat(16),
+  ];
+  for (const name of names) {
+    const created = await VipResource.create({ type: 'vip', address: '192.0.2.10/24', interface: name }, context);
+    assert.match(
+      'problem' in created ? created.problem : '',
+      /cannot be the name of an interface/,
+      JSON.stringify(name),
+    );
+  }
+  assert.equal(read.mock.callCount(), 0);
+});
 
 for (const [n, name] of Object.keys(scenarios).entries()) {
   test(`vip: ${name}`, { skip: notRoot }, async (t) => {

@@ -1,12 +1,18 @@
-import { ANNOUNCE_AFTER_MS, ANNOUNCE_EVERY_MS, CONFLICT_PROBE_MS } from '../../schemas/limits.ts';
+import { ANNOUNCE_AFTER_MS, ANNOUNCE_EVERY_MS, CONFLICT_PROBE_MS, OPERATION_TIMES } from '../../schemas/limits.ts';
 import type { NetworkInterface } from '../system/index.ts';
+import { textOf } from '../system/index.ts';
 import { resourceId, type VipDeclaration } from './declaration.ts';
 import type { ResourceContext } from './ports.ts';
-import type { Holding, OperationTimes, Outcome, Probe, Resource, Severity } from './resource.ts';
+import {
+  couldNotLook,
+  type Holding,
+  type OperationTimes,
+  type Outcome,
+  type Probe,
+  type Resource,
+  type Severity,
+} from './resource.ts';
 import { choosePlace, holdersOf, type NoPlace, type Place, parseVipAddress, type VipAddress } from './vip-place.ts';
-
-/** Those of heartbeat:IPaddr2's meta-data. */
-const TIMES: OperationTimes = { startMs: 20_000, stopMs: 20_000, monitorMs: 20_000, monitorIntervalMs: 10_000 };
 
 /**
  * An address that moves between nodes. It is added with a finite lifetime that the guard refreshes, so that the kernel takes it
@@ -31,7 +37,7 @@ export class VipResource implements Resource {
 
   private constructor(declaration: VipDeclaration, vip: VipAddress, context: ResourceContext) {
     this.id = resourceId(declaration);
-    this.times = { ...TIMES, ...declaration.timeouts };
+    this.times = { ...OPERATION_TIMES.vip, ...declaration.timeouts };
     this.#vip = vip;
     this.#wanted = declaration.interface;
     this.#context = context;
@@ -70,11 +76,7 @@ export class VipResource implements Resource {
   }
 
   probe(options: { readonly recurring: boolean; readonly signal: AbortSignal }): Promise<Probe> {
-    return this.#probe(options).catch((error: unknown) => ({
-      state: 'failed',
-      severity: 'soft',
-      reason: textOf(error),
-    }));
+    return this.#probe(options).catch(couldNotLook);
   }
 
   async #probe({ recurring, signal }: { readonly recurring: boolean; readonly signal: AbortSignal }): Promise<Probe> {
@@ -320,8 +322,4 @@ function fail(reason: string): Outcome {
 
 function failure(error: unknown): Outcome {
   return fail(textOf(error));
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -12,7 +12,7 @@ export type MonitorEvent =
  * Reads one line of plain text (`-j` is ignored by the monitor of iproute2 6.1). The refreshes of a lifetime, one a second for
  * each address, are recognised first and cost one comparison and two searches.
  */
-export function parseMonitorLine(line: string): MonitorEvent | undefined {
+function parseMonitorLine(line: string): MonitorEvent | undefined {
   const deleted = line.startsWith('Deleted ');
   const isLink = line.includes(': <');
   if (!deleted && !isLink && !line.includes(' dadfailed')) return undefined;

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import ipaddr from 'ipaddr.js';
 import { type AddressListener, AddressMonitor, linkIsUp } from './address-monitor.ts';
-import { errnoOf } from './files.ts';
+import { errnoOf } from './errors.ts';
 import { type Log, silent } from './log.ts';
 import { run } from './process.ts';
 
@@ -134,7 +134,7 @@ export function fullLength(address: string): number {
 }
 
 /** Makes sense of `ip -j address show`. Interfaces that a filter left empty are dropped. */
-export function parseAddresses(json: string): NetworkInterface[] {
+function parseAddresses(json: string): NetworkInterface[] {
   const parsed: unknown = JSON.parse(json === '' ? '[]' : json);
   if (!Array.isArray(parsed)) throw new Error('ip -j address show printed no list');
   return parsed.filter(isRecord).flatMap((link) => {

@@ -9,7 +9,7 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoOf } from './files.ts';
+import { errnoOf } from './errors.ts';
 
 const GROUPS = 'holdfast-groups';
 /** How long processes that got SIGKILL are waited for; one in uninterruptible sleep may take for ever. */
@@ -70,6 +70,11 @@ export class Cgroups {
   /** @param root directory in a cgroup v2 tree below which the groups are made; created when it is first needed. */
   constructor(root: string) {
     this.root = root;
+  }
+
+  /** Is there a hierarchy of cgroup v2? Makes nothing. */
+  static mounted(): boolean {
+    return findCgroup2Mount(readFileSync('/proc/self/mountinfo', 'utf8')) !== undefined;
   }
 
   /** The tree below the agent's own cgroup; or why there can be none. */

@@ -37,7 +37,7 @@ export class DbusFormatError extends Error {
 }
 
 /** Larger than anything systemd sends; the specification allows 128 MiB. */
-export const MAX_MESSAGE_BYTES = 8 * 1024 * 1024;
+const MAX_MESSAGE_BYTES = 8 * 1024 * 1024;
 const MAX_NAME_BYTES = 255;
 const MAX_DEPTH = 32;
 const KINDS = ['call', 'reply', 'error', 'signal'] as const;

@@ -1,6 +1,7 @@
 import { constants, watch } from 'node:fs';
-import { type FileHandle, open, rename, unlink } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rename, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { errnoOf, textOf } from './errors.ts';
 
 /** Editors write a file in several steps. */
 const SETTLE_MS = 200;
@@ -20,11 +21,6 @@ export class FileWriteError extends Error {
   }
 }
 
-/** @returns the errno name of a system error. */
-export function errnoOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
-}
-
 function explain(code: string, cause: unknown): string {
   switch (code) {
     case 'ENOSPC':
@@ -36,7 +32,17 @@ function explain(code: string, cause: unknown): string {
     case 'ENOENT':
       return 'the directory does not exist';
     default:
-      return cause instanceof Error ? cause.message : String(cause);
+      return textOf(cause);
+  }
+}
+
+/** @returns undefined if there is no such file. */
+export async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
   }
 }
 
@@ -92,7 +98,8 @@ async function removeIfThere(path: string): Promise<void> {
   }
 }
 
-async function syncDirectory(path: string): Promise<void> {
+/** What was renamed in it is so after a power cut, too. */
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     await directory.sync();

@@ -11,8 +11,24 @@ export {
 export { Cgroup, Cgroups, cgroupAt, type GroupCgroup } from './cgroup.ts';
 export { bootMs } from './clock.ts';
 export { DbusError } from './dbus.ts';
-export { errnoOf, FileWriteError, watchForFile, writeFileDurably } from './files.ts';
+export { errnoOf, textOf } from './errors.ts';
+export { FileWriteError, readIfThere, syncDirectory, watchForFile, writeFileDurably } from './files.ts';
+export { type FollowOptions, followLines } from './follow.ts';
 export { type Log, silent } from './log.ts';
+export {
+  containerKind,
+  knownFileSystems,
+  namesIn,
+  protectionsOf,
+  type SeenProcess,
+  seenProcesses,
+  textAt,
+  unitOf,
+  virtualMachine,
+  type WatchdogDevice,
+  watchdogDevices,
+  watchdogHolder,
+} from './machine.ts';
 export { describeUser, type MountUser, mountUsers, signalUser, type UsedMounts } from './mount-users.ts';
 export {
   deviceClaim,
@@ -35,4 +51,14 @@ export {
 } from './mounts.ts';
 export { type RunOptions, type RunResult, run } from './process.ts';
 export { processIdentity } from './process-identity.ts';
-export { type Activity, controlGroupOf, Systemd, type UnitState } from './systemd.ts';
+export { journalReads, tellServiceManager } from './service-manager.ts';
+export { shellWord } from './shell.ts';
+export {
+  type Activity,
+  controlGroupOf,
+  type Supervision,
+  Systemd,
+  type UnitOrigin,
+  type UnitState,
+} from './systemd.ts';
+export { isByDate, unreachableBecause } from './unreachable.ts';

@@ -5,7 +5,7 @@
  */
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { errnoOf } from './files.ts';
+import { errnoOf } from './errors.ts';
 import { deviceNumber, isGone, liesOn, type MountEntry, processes, readMounts } from './mounts.ts';
 
 export interface MountUser {

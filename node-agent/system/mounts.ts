@@ -4,7 +4,7 @@
  */
 import { constants, existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { errnoOf } from './files.ts';
+import { errnoOf } from './errors.ts';
 import { type RunResult, run } from './process.ts';
 
 export interface MountEntry {

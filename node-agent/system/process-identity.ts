@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { errnoOf } from './files.ts';
+import { errnoOf } from './errors.ts';
 
 /**
  * What tells a process from a later one of the same pid: pid and start time (proc(5), field 22 of stat).

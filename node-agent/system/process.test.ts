@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -91,6 +91,20 @@ test('in a cgroup', { skip: noCgroups() }, async (t) => {
     assert.ok(cgroup.path.endsWith(/^0::(.*)$/m.exec(result.output)?.[1] ?? 'nowhere'), result.output);
     assert.ok(result.output.endsWith('$(id) "; exit 3\n'));
     assert.ok(cgroup.remove());
+  });
+
+  await t.test('a program has no protection from the out-of-memory killer, whatever this process has', async () => {
+    const own = '/proc/self/oom_score_adj';
+    const before = readFileSync(own, 'utf8');
+    writeFileSync(own, '300');
+    try {
+      const cgroup = group.operation();
+      const result = await sh(`cat ${own}`, { cgroup: cgroup.path });
+      assert.equal(result.output, '0\n');
+      assert.ok(cgroup.remove());
+    } finally {
+      writeFileSync(own, before);
+    }
   });
 
   await t.test('a cgroup that is gone runs nothing (a guard that removed it has the last word)', async () => {

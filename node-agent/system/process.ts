@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { MAX_OUTPUT_BYTES } from '../../schemas/limits.ts';
 import { Cgroup } from './cgroup.ts';
-import { errnoOf } from './files.ts';
+import { errnoOf, textOf } from './errors.ts';
 import { Tail } from './tail.ts';
 
 export interface RunOptions {
@@ -40,8 +40,12 @@ export interface RunResult {
   readonly durationMs: number;
 }
 
-/** Fixed text: the cgroup and the command come in as arguments, so that no value is ever parsed as shell. */
-const ENTER_CGROUP = 'echo $$ 2>/dev/null > "$1/cgroup.procs" || { echo "$2" >&2; exit 254; }; shift 2; exec "$@"';
+/**
+ * Fixed text: the cgroup and the command come in as arguments, so that no value is ever parsed as shell. A daemon that an OCF start leaves behind
+ * does not inherit the protection of this process from the out-of-memory killer.
+ */
+const ENTER_CGROUP =
+  'echo $$ 2>/dev/null > "$1/cgroup.procs" || { echo "$2" >&2; exit 254; }; { echo 0 > /proc/self/oom_score_adj; } 2>/dev/null; shift 2; exec "$@"';
 const NO_CGROUP = 'holdfast: the cgroup cannot be entered';
 const KILL_WAIT_MS = 1_000;
 
@@ -69,19 +73,22 @@ export async function run(argv: readonly [string, ...string[]], options: RunOpti
     ...part,
   });
   if (!argv[0].startsWith('/')) return result({ notStarted: `${argv[0]} is not an absolute path` });
-  if (options.signal?.aborted === true) return result({ aborted: true });
+  const aborted = () => options.signal?.aborted === true;
+  if (aborted()) return result({ aborted: true });
 
   const command: readonly [string, ...string[]] =
     options.cgroup === undefined ? argv : ['/bin/sh', '-c', ENTER_CGROUP, 'sh', options.cgroup, NO_CGROUP, ...argv];
   if (!existsSync(argv[0])) return result({ notStarted: `${argv[0]} does not exist` });
 
+  await turn();
+  if (aborted()) return result({ aborted: true });
   let ended: Promise<{ code: number | null; signal: NodeJS.Signals | null; notStarted?: string }>;
   let child: ReturnType<typeof start>;
   try {
     child = start(command, options);
     ended = endOf(child);
   } catch (error) {
-    return result({ notStarted: `${argv[0]}: ${error instanceof Error ? error.message : String(error)}` });
+    return result({ notStarted: `${argv[0]}: ${textOf(error)}` });
   }
   child.stderr.on('data', (chunk: Buffer) => output.add(chunk));
   child.stdout.on('data', (chunk: Buffer) => (options.stdoutLimit === undefined ? output : stdout).add(chunk));
@@ -104,6 +111,18 @@ export async function run(argv: readonly [string, ...string[]], options: RunOpti
   if (options.cgroup !== undefined && first.code === 254 && output.text().trim() === NO_CGROUP)
     return result({ notStarted: `${argv[0]}: cannot enter the cgroup ${options.cgroup}` });
   return result(first);
+}
+
+let lastTurn: Promise<void> = Promise.resolve();
+
+/**
+ * To start a process holds this one up for some milliseconds. When many are to start at once, everything else (renewals, the guard)
+ * gets its turn between any two of them.
+ */
+function turn(): Promise<void> {
+  const mine = lastTurn;
+  lastTurn = mine.then(() => new Promise((resolve) => setImmediate(resolve)));
+  return mine;
 }
 
 function start(command: readonly [string, ...string[]], options: RunOptions) {

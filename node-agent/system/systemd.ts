@@ -6,6 +6,7 @@
 
 import { DbusConnection, DbusError } from './dbus.ts';
 import type { DbusCall, DbusMessage, DbusValue } from './dbus-message.ts';
+import { textOf } from './errors.ts';
 import { type Log, silent } from './log.ts';
 
 export interface SystemdSocket {
@@ -43,19 +44,23 @@ export interface Activity {
   readonly job: boolean;
 }
 
-/** What systemd says about a service unit, in its own words. */
-export interface UnitState extends Activity {
-  readonly id: string;
+/** How a unit of any kind comes up: by its own files, and by what pulls it in. */
+export interface UnitOrigin extends Activity {
   /** loaded, not-found, masked, bad-setting, error, … */
   readonly load: string;
-  readonly loadError: string;
-  /** enabled, disabled, static, masked, …; empty where it has no file. */
+  /** enabled, disabled, static, masked, generated (from /etc/fstab), …; empty where it has no file. */
   readonly file: string;
-  readonly conditions: boolean;
-  readonly dropIns: readonly string[];
-  readonly triggeredBy: readonly string[];
   /** Units that start it when they start. */
   readonly wantedBy: readonly string[];
+  readonly triggeredBy: readonly string[];
+}
+
+/** What systemd says about a service unit, in its own words. */
+export interface UnitState extends UnitOrigin {
+  readonly id: string;
+  readonly loadError: string;
+  readonly conditions: boolean;
+  readonly dropIns: readonly string[];
   readonly before: readonly string[];
   readonly type: string;
   readonly restart: string;
@@ -76,6 +81,16 @@ export interface UnitState extends Activity {
   /** Infinity: none. */
   readonly startTimeoutMs: number;
   readonly stopTimeoutMs: number;
+}
+
+/** What is set for a service that others depend on to live: the agent's own. */
+export interface Supervision {
+  readonly load: string;
+  readonly file: string;
+  readonly restart: string;
+  readonly restartMs: number;
+  readonly killMode: string;
+  readonly delegate: boolean;
 }
 
 /** How a job of systemd ended: done, failed, timeout, dependency, canceled, skipped, assert, …; `lost` when systemd forgot it (re-executed). */
@@ -133,6 +148,26 @@ export class Systemd {
   /** Only what changes from moment to moment. */
   async activity(name: string): Promise<Activity> {
     return activityOf(await this.#properties(objectPath(name), UNIT));
+  }
+
+  /** What there is to know of a unit that need not be a service: a mount, an automount. */
+  async origin(name: string): Promise<UnitOrigin> {
+    return originOf(await this.#properties(objectPath(name), UNIT));
+  }
+
+  async supervision(name: string): Promise<Supervision> {
+    const [unit, service] = await Promise.all([
+      this.#properties(objectPath(name), UNIT),
+      this.#properties(objectPath(name), SERVICE),
+    ]);
+    return {
+      load: text(unit, 'LoadState'),
+      file: text(unit, 'UnitFileState'),
+      restart: text(service, 'Restart'),
+      restartMs: milliseconds(service, 'RestartUSec'),
+      killMode: text(service, 'KillMode'),
+      delegate: service.get('Delegate') === true,
+    };
   }
 
   /** Is the whole machine going down? */
@@ -206,7 +241,7 @@ export class Systemd {
     connection
       .match(`type='signal',sender='org.freedesktop.systemd1',path='${path}'`, CALL_MS)
       .catch((error: unknown) => {
-        this.#log.warn(`systemd: no news of ${path}: ${error instanceof Error ? error.message : String(error)}`);
+        this.#log.warn(`systemd: no news of ${path}: ${textOf(error)}`);
       });
   }
 
@@ -382,6 +417,16 @@ function activityOf(unit: Properties): Activity {
   return { active: text(unit, 'ActiveState'), sub: text(unit, 'SubState'), job: Array.isArray(job) && job[0] !== 0 };
 }
 
+function originOf(unit: Properties): UnitOrigin {
+  return {
+    ...activityOf(unit),
+    load: text(unit, 'LoadState'),
+    file: text(unit, 'UnitFileState'),
+    wantedBy: [...list(unit, 'WantedBy'), ...list(unit, 'RequiredBy'), ...list(unit, 'UpheldBy')],
+    triggeredBy: list(unit, 'TriggeredBy'),
+  };
+}
+
 /** CLD_* of waitid(2). */
 const HOW = { 1: 'exited', 2: 'killed', 3: 'dumped' } as const;
 
@@ -389,15 +434,11 @@ function stateOf(unit: Properties, service: Properties): UnitState {
   const loadError = unit.get('LoadError');
   const how = number(service, 'ExecMainCode');
   return {
+    ...originOf(unit),
     id: text(unit, 'Id'),
-    load: text(unit, 'LoadState'),
     loadError: Array.isArray(loadError) ? String(loadError[1] ?? '') : '',
-    ...activityOf(unit),
-    file: text(unit, 'UnitFileState'),
     conditions: unit.get('ConditionResult') === true && unit.get('AssertResult') === true,
     dropIns: list(unit, 'DropInPaths'),
-    triggeredBy: list(unit, 'TriggeredBy'),
-    wantedBy: [...list(unit, 'WantedBy'), ...list(unit, 'RequiredBy'), ...list(unit, 'UpheldBy')],
     before: list(unit, 'Before'),
     type: text(service, 'Type'),
     restart: text(service, 'Restart'),

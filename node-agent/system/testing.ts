@@ -5,14 +5,16 @@ import { join } from 'node:path';
 import { after } from 'node:test';
 import { Cgroups } from './cgroup.ts';
 
-/** Waits until the condition holds; fails with the words at the deadline. */
-export async function until(
+/** Waits until `probe` gives something other than undefined or false, and returns that; fails with the words at the deadline. */
+export async function until<T>(
   what: string,
-  condition: () => boolean | Promise<boolean>,
+  probe: () => T | undefined | false | Promise<T | undefined | false>,
   deadlineMs = 5_000,
-): Promise<void> {
+): Promise<T> {
   const end = performance.now() + deadlineMs;
-  while (!(await condition())) {
+  for (;;) {
+    const value = await probe();
+    if (value !== undefined && value !== false) return value;
     if (performance.now() > end) assert.fail(`not within ${deadlineMs} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }

@@ -10,7 +10,7 @@ process.env.CLOUDFLARE_CF_FETCH_ENABLED = 'false';
 process.env.WRANGLER_SEND_METRICS = 'false';
 process.env.WRANGLER_HIDE_BANNER = 'true';
 
-export const ADMIN_TOKEN = 'an-administrator-of-tests';
+const ADMIN_TOKEN = 'an-administrator-of-tests';
 
 export type Row = Record<string, unknown>;
 
@@ -18,6 +18,7 @@ export type Row = Record<string, unknown>;
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
+  readonly text: string;
   // biome-ignore lint/suspicious/noExplicitAny: tests read fields of many answers
   readonly body: any;
 }
@@ -31,7 +32,8 @@ export interface Coordinator {
   /** Joins a node to a cluster with a token of its own. */
   join(cluster: string, name: string): Promise<TestNode>;
   apply(cluster: string, document: string): Promise<Answer>;
-  sql(cluster: string, query: string): Promise<Row[]>;
+  /** In the cluster's own object, or in that of its webhooks. */
+  sql(cluster: string, query: string, object?: 'CLUSTER' | 'WEBHOOKS'): Promise<Row[]>;
   evict(cluster: string, webSockets: 'hibernate' | 'close'): Promise<void>;
   /** How many objects of clusters there are, named or not. */
   objectCount(): Promise<number>;
@@ -89,8 +91,8 @@ export async function startCoordinator(vars: Record<string, string> = {}): Promi
         'content-type': 'application/yaml',
       });
     },
-    async sql(cluster, query) {
-      const storage = await server.getWorker().getDurableObjectStorage('CLUSTER', { name: cluster });
+    async sql(cluster, query, object = 'CLUSTER') {
+      const storage = await server.getWorker().getDurableObjectStorage(object, { name: cluster });
       return (await storage.exec(query)) as Row[];
     },
     async evict(cluster, webSockets) {
@@ -110,7 +112,7 @@ export async function startCoordinator(vars: Record<string, string> = {}): Promi
 export async function readAnswer(response: Response): Promise<Answer> {
   const text = await response.text();
   const json = (response.headers.get('content-type') ?? '').includes('json');
-  return { status: response.status, headers: response.headers, body: json ? JSON.parse(text) : text };
+  return { status: response.status, headers: response.headers, text, body: json ? JSON.parse(text) : text };
 }
 
 /** A document with one group on all of `nodes`. */

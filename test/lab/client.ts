@@ -34,6 +34,16 @@ export interface Outage {
   to: string | undefined;
 }
 
+/** What a client did not get. */
+export interface Missed {
+  /** Questions that were refused, cut off or not answered in time. */
+  readonly unanswered: number;
+  /** How long it was not served because of them: from the answer before to the one after, less the interval between questions. */
+  readonly downtimeMs: number;
+  /** The longest time between two answers, less the time in which the client itself did not come to ask. */
+  readonly pauseMs: number;
+}
+
 /** Asks a service from a host, as its users would, and measures how long it did not answer. */
 export class Client {
   readonly everyMs: number;
@@ -90,6 +100,43 @@ export class Client {
   /** The longest time without an answer that ended after `sinceMs`, in milliseconds; 0 if there was none. */
   longestGap(sinceMs = 0): number {
     return Math.max(0, ...this.outages({ minMs: 0, sinceMs }).map((gap) => gap.ms));
+  }
+
+  /**
+   * What was missed of the questions sent from `sinceMs` on, up to `untilMs` (now).
+   *
+   * Each question opens a connection of its own and has half the time after which TCP would send its SYN again. So an address that was away,
+   * or a server that did not listen, for as long as one interval shows as a question without an answer: none unanswered means no downtime. What
+   * `pauseMs` has below `timeoutMs` is delay, of the machine as well.
+   */
+  missed(sinceMs: number, untilMs = Number.POSITIVE_INFINITY): Missed {
+    const asked = [...this.answers, ...this.failures].map(({ sentMs }) => sentMs).toSorted((a, b) => a - b);
+    const unanswered = this.failures.filter(({ sentMs }) => sentMs >= sinceMs && sentMs < untilMs).length;
+    let pauseMs = 0;
+    let next = 0;
+    for (const { startMs, endMs = monotonicMs() } of this.#gaps()) {
+      if (endMs <= sinceMs || startMs >= untilMs) continue;
+      let ownMs = this.everyMs;
+      while (next < asked.length && (asked[next] ?? 0) < startMs) next++;
+      for (let index = next; index < asked.length && (asked[index] ?? 0) <= endMs; index++)
+        ownMs = Math.max(ownMs, (asked[index] ?? 0) - (asked[index - 1] ?? startMs));
+      pauseMs = Math.max(pauseMs, endMs - Math.max(startMs, sinceMs) - ownMs);
+    }
+    const downtimeMs = this.downtimes(sinceMs)
+      .filter(({ startMs }) => startMs < untilMs)
+      .reduce((sum, { ms }) => sum + ms, 0);
+    return { unanswered, downtimeMs, pauseMs };
+  }
+
+  /** Times without an answer in which a question was sent that was not answered, in order, that ended after `sinceMs`. */
+  downtimes(sinceMs = 0): Outage[] {
+    const failed = this.failures.map(({ sentMs }) => sentMs).toSorted((a, b) => a - b);
+    let next = 0;
+    return this.#gaps().filter(({ startMs, endMs = monotonicMs(), ms }) => {
+      while (next < failed.length && (failed[next] ?? 0) < startMs) next++;
+      const sentMs = failed[next];
+      return sentMs !== undefined && sentMs < endMs && endMs > sinceMs && ms > 0;
+    });
   }
 
   #gaps(): Outage[] {

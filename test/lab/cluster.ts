@@ -4,9 +4,9 @@ import type { ClusterEvent } from '../../schemas/events.ts';
 import type { Host } from './host.ts';
 import { Lab } from './lab.ts';
 import type { Observer, ObserverOptions } from './observer.ts';
-import { Product } from './product.ts';
+import { type Front, Product } from './product.ts';
 import { installMariadb, installNginx, installTestAgents, mariadb, nginx } from './services.ts';
-import { until } from './until.ts';
+import { monotonicMs, until } from './until.ts';
 
 export const VIP = '192.0.2.10';
 
@@ -15,8 +15,11 @@ export interface ClusterOptions {
   hosts?: readonly string[];
   /** More machines in the laboratory, which are no nodes: nothing is installed and nobody has joined. */
   spare?: readonly string[];
-  /** What is installed and allowed on every node; nginx when left out. */
-  services?: readonly ('nginx' | 'mariadb' | 'test-agents')[];
+  /**
+   * What is installed and allowed on every node; nginx when left out. `server` is the same nginx by an agent that takes no time: for tests
+   * in which it starts and stops often, and not the agent of nginx is in question.
+   */
+  services?: readonly ('nginx' | 'server' | 'mariadb' | 'test-agents')[];
   /** Configuration; one group `web` with the address and nginx when left out. `null`: none is applied. */
   document?: string | null;
   /** More of `holdfast join --allow`. */
@@ -26,6 +29,8 @@ export interface ClusterOptions {
   observe?: ObserverOptions;
   /** Whether the coordinator opens its test hooks. */
   testHooks?: boolean;
+  /** Sets up what stands in front of the coordinator; nothing when left out. */
+  front?: (lab: Lab) => Promise<Front>;
 }
 
 const parameters = (params: Readonly<Record<string, string>>) => JSON.stringify(params);
@@ -35,16 +40,18 @@ export const resources = {
   vip: `      - vip: ${VIP}/24`,
   mariadb: `      - ocf: { agent: "${mariadb.agent}", params: ${parameters(mariadb.params)} }`,
   nginx: `      - ocf: { agent: "${nginx.agent}", params: ${parameters(nginx.params)} }`,
+  server: '      - ocf: { agent: "holdfast-test:server" }',
 } as const;
 
 /** @param lines the resources of the one group, in order. */
 export function documentOf(
   hosts: readonly string[],
   lines: readonly string[],
-  options: { lease?: string; group?: string } = {},
+  options: { lease?: string; group?: string; requires?: 'uplink' } = {},
 ): string {
   const lease = options.lease === undefined ? '' : `lease: ${options.lease}\n`;
-  return `cluster: lab\nnodes: [${hosts.join(', ')}]\n${lease}groups:\n  ${options.group ?? 'web'}:\n    on: [${hosts.join(', ')}]\n    resources:\n${lines.join('\n')}\n`;
+  const requires = options.requires === undefined ? '' : `    requires: ${options.requires}\n`;
+  return `cluster: lab\nnodes: [${hosts.join(', ')}]\n${lease}groups:\n  ${options.group ?? 'web'}:\n    on: [${hosts.join(', ')}]\n${requires}    resources:\n${lines.join('\n')}\n`;
 }
 
 export class Cluster {
@@ -69,7 +76,11 @@ export class Cluster {
     });
     try {
       const observer = await lab.observe(options.observe ?? { processes: ['nginx', 'mariadbd'] });
-      const product = await Product.create(lab, { testHooks: options.testHooks ?? false });
+      const front = await options.front?.(lab);
+      const product = await Product.create(lab, {
+        testHooks: options.testHooks ?? false,
+        ...(front === undefined ? {} : { front }),
+      });
       await product.startCoordinator();
       await product.createCluster();
       const cluster = new Cluster(lab, product, observer, names);
@@ -93,11 +104,15 @@ export class Cluster {
       await installNginx(host);
       allow.push(...allowed(nginx));
     }
+    if (services.includes('server')) {
+      await installNginx(host);
+      allow.push('ocf=holdfast-test:server');
+    }
     if (services.includes('mariadb')) {
       await installMariadb(host);
       allow.push(...allowed(mariadb));
     }
-    if (services.includes('test-agents')) await installTestAgents(host);
+    if (services.includes('test-agents') || services.includes('server')) await installTestAgents(host);
     await this.product.enrol(host, { allow });
     await this.product.startAgent(host);
   }
@@ -115,7 +130,9 @@ export class Cluster {
   }
 
   async events(): Promise<ClusterEvent[]> {
-    const lines = (await this.product.mustCli(['events', '--json'])).split('\n').filter((line) => line !== '');
+    // without a time only the newest are shown
+    const all = ['events', '--since', '1970-01-01T00:00:00Z', '--json'];
+    const lines = (await this.product.mustCli(all)).split('\n').filter((line) => line !== '');
     return lines.map((line) => JSON.parse(line) as ClusterEvent);
   }
 
@@ -151,19 +168,36 @@ export class Cluster {
 
   /** Waits until every node (those of the start, or `count`) could take the group, so that a fault meets a healthy cluster. */
   async healthy(group = 'web', deadlineMs = 20_000, count = this.names.length): Promise<void> {
-    await until(
-      async () => {
-        const asked = await this.product.cli(['why', group, '--json']);
-        if (asked.code !== 0) return false;
-        const why = JSON.parse(asked.stdout) as Why;
-        return (
-          why.state === 'running' &&
-          why.candidates.length === count &&
-          why.candidates.every((candidate) => candidate.eligible)
-        );
-      },
-      { deadlineMs, what: `every node to be able to take ${group}` },
-    );
+    let last: Why | undefined;
+    const able = async () => {
+      const asked = await this.product.cli(['why', group, '--json']);
+      if (asked.code !== 0) return false;
+      last = JSON.parse(asked.stdout) as Why;
+      return (
+        last.state === 'running' &&
+        last.candidates.length === count &&
+        last.candidates.every((candidate) => candidate.eligible)
+      );
+    };
+    try {
+      await until(able, { deadlineMs, what: `every node to be able to take ${group}` });
+    } catch (error) {
+      const unable = last?.candidates.filter(({ eligible }) => !eligible) ?? [];
+      throw new Error(
+        `${error instanceof Error ? error.message : String(error)}; it is ${last?.state}, and who cannot: ${JSON.stringify(unable)}`,
+        { cause: error },
+      );
+    }
+  }
+
+  /** Waits until the coordinator has heard of the node after this moment (`monotonicMs`). */
+  async heard(node: string, sinceMs: number, deadlineMs = 20_000): Promise<void> {
+    const heard = async () => {
+      const askedMs = monotonicMs();
+      const { nodes } = await this.status();
+      return askedMs - (nodes[node]?.lastSeenMs ?? Number.POSITIVE_INFINITY) > sinceMs;
+    };
+    await until(heard, { deadlineMs, what: `${node} to have reported` });
   }
 
   /** Waits for an event of this kind; @returns it. */

@@ -102,7 +102,7 @@ test('standby drains a node, ready does not fetch back; group stop and start kee
   deepEqual(await cluster.observer.overlaps({ sinceMs: 0 }), []);
 });
 
-test('confirm-dead: refused while the node lives, frees its groups at once when it is off', {
+test('confirm-dead: refused while the node lives; when it is off it frees its groups, as soon as no promise to it runs any more', {
   skip,
   timeout: 90_000,
 }, async () => {
@@ -118,13 +118,6 @@ test('confirm-dead: refused while the node lives, frees its groups at once when 
   const unaccepted = await cluster.product.cli(['confirm-dead', 'alice']);
   equal(unaccepted.code, 107);
 
-  // its epoch must have been confirmed for T_C (16 s with this profile) before a word can free it at once
-  const granted = (await cluster.why()).lastGrant?.at ?? '';
-  await until(() => Date.now() - Date.parse(granted) > 17_500, {
-    deadlineMs: 25_000,
-    what: 'the epoch to be old enough',
-  });
-  const cutMs = monotonicMs();
   await cluster.host('alice').powerCut();
   await until(
     async () => (await cluster.product.cli(['confirm-dead', 'alice', '--accept-risk=not-really-off'])).code === 0,
@@ -133,8 +126,12 @@ test('confirm-dead: refused while the node lives, frees its groups at once when 
       what: 'the node to be silent long enough to be believed dead',
     },
   );
-  await cluster.settled('running', { on: 'bob', deadlineMs: 10_000 });
-  equal((await cluster.why()).lastGrant?.cause, 'declared-dead');
-  ok(monotonicMs() - cutMs < 16_000, 'well before the lease would have run out');
+  await cluster.settled('running', { on: 'bob', deadlineMs: 25_000 });
+  const { lastGrant } = await cluster.why();
+  equal(lastGrant?.cause, 'declared-dead');
+  // the word may be wrong: what bob has promised to alice, it keeps
+  const afterMs = Date.parse(lastGrant?.at ?? '') - Date.parse(lastGrant?.lastRenewalAt ?? '');
+  ok(afterMs > 0, `granted ${afterMs} ms after the word`);
+  equal((await cluster.why()).epoch, 2);
   deepEqual(await cluster.observer.overlaps({ sinceMs: 0 }), []);
 });

@@ -125,11 +125,13 @@ test('restarted while the cluster runs, in order or by SIGKILL: services untouch
   await client.stop();
 });
 
-test('away for longer than the lease: everything stops by the deadline, and all of it comes back', {
+test('away for longer than the lease: what requires the uplink stops by the deadline, and all of it comes back', {
   skip,
   timeout: 90_000,
 }, async (t) => {
-  await using cluster = await Cluster.start();
+  await using cluster = await Cluster.start({
+    document: documentOf(names, [resources.vip, resources.nginx], { requires: 'uplink' }),
+  });
   const owner = await cluster.settled('running');
   await cluster.healthy();
   const before = await memoryOf(cluster);

@@ -30,21 +30,20 @@ const withLine = (search: string, replacement: string) => {
 };
 const resource = (line: string) => documentOf(names, [resources.vip, `      - ${line}`]);
 
+/** A second group that names what the first one has. */
+const twoGroups = (first: string, second = first) =>
+  `${documentOf(names, [`      - ${first}`])}  other:\n    resources:\n      - ${second}\n`;
+
 const wrong: readonly Wrong[] = [
   ['an unknown key', withLine('groups:', 'grups:'), 3, /unknown key `grups`.*did you mean `groups`\?/],
   ['an unknown key of a group', withLine('    on:', '    onn:'), 5, /unknown key `onn`.*did you mean `on`\?/],
   ['an unknown kind of resource', withLine('- vip:', '- vpi:'), 7, /unknown key `vpi`.*did you mean `vip`\?/],
-  [
-    'a kind that is planned',
-    resource('drbd: r0'),
-    8,
-    /`drbd`.*planned; this version knows vip, mount, service and ocf/,
-  ],
+  ['a DRBD resource by its device', resource('drbd: /dev/drbd0'), 8, /the name of one DRBD resource/],
   [
     'a wrong type',
     withLine('nodes: [alice, bob, carol]', 'nodes: alice'),
     2,
-    /must be a list, not “alice”.*did you mean `\[alice\]`\?/,
+    /must be a list or a mapping, not “alice”.*did you mean `\[alice\]`\?/,
   ],
   [
     'a node that does not exist',
@@ -66,6 +65,42 @@ const wrong: readonly Wrong[] = [
     documentOf(names, [resources.vip, resources.vip]),
     8,
     /192\.0\.2\.10 is already that of groups\.web\.resources\[0\]/,
+  ],
+  [
+    'an address of two groups',
+    twoGroups('vip: 192.0.2.11/24', 'vip: { address: 192.0.2.11/32, interface: eth0 }'),
+    10,
+    /192\.0\.2\.11 is already that of groups\.web\.resources\[0\]/,
+  ],
+  [
+    'a device of two groups',
+    twoGroups('mount: /dev/sdb1 /srv/one ext4', 'mount: /dev/sdb1 /srv/two ext4'),
+    10,
+    /the device \/dev\/sdb1 is already that of groups\.web\.resources\[0\]/,
+  ],
+  [
+    'a mount point of two groups',
+    twoGroups('mount: /dev/sdb1 /srv/one ext4', 'mount: /dev/sdc1 /srv/one ext4'),
+    10,
+    /the directory \/srv\/one is already that of groups\.web\.resources\[0\]/,
+  ],
+  [
+    'a mount point inside that of another group',
+    twoGroups('mount: /dev/sdb1 /srv/one ext4', 'mount: /dev/sdc1 /srv/one/inside ext4'),
+    10,
+    /lies in \/srv\/one of groups\.web\.resources\[0\], another group: put both into one group/,
+  ],
+  [
+    'a unit of two groups',
+    twoGroups('service: nginx', 'service: nginx.service'),
+    10,
+    /the unit nginx\.service is already that of groups\.web\.resources\[0\]/,
+  ],
+  [
+    'a circle of groups that come after each other',
+    `${good}    after: other\n  other: { after: web, resources: [{ vip: 192.0.2.11/24 }] }\n`,
+    10,
+    /these wait for each other for ever: other after web after other/,
   ],
   [
     'two kinds in one resource',
@@ -216,7 +251,6 @@ describe('a document that is refused leaves the one in force, and everything tha
     ['apply /srv/another.yaml --yess', /Did you mean --yes\?/],
     ['node remove alice --forse', /Did you mean --force\?/],
     ['group stop web --wait soon', /“soon” is not a duration/],
-    ['simulate --down alice', /is not in this version/],
     ['confirm-dead alice --accept-risk', /argument missing/],
     ['--cluster', /argument missing/],
   ];

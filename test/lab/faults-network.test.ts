@@ -1,10 +1,36 @@
-/** Faults of the network, and of what is spoken on it: a lease ends by the owner's own clock, whoever can still hear whom. */
+/**
+ * Faults of the network, and of what is spoken on it: a lease ends by the owner's own clock, whoever can still hear whom. (What lives on by the
+ * promises of other nodes when its owner loses the coordinator is in promises-uplink.test.ts; here the groups require the uplink.)
+ */
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { addressGaps, backAndReady, faultTest, nothingLeft, pidsOf, runningOnAlice, stateDir } from './faults.ts';
-import { Client, type Cluster, type Host, type HostProcess, monotonicMs, until, VIP } from './index.ts';
+import {
+  addressGaps,
+  backAndReady,
+  faultTest,
+  lasting,
+  names,
+  nothingLeft,
+  pidsOf,
+  runningOnAlice,
+  stateDir,
+} from './faults.ts';
+import {
+  Client,
+  type Cluster,
+  documentOf,
+  type Host,
+  type HostProcess,
+  monotonicMs,
+  resources,
+  until,
+  VIP,
+} from './index.ts';
 import { agentOfVersion, coordinatorOfVersion } from './variants.ts';
+
+/** The same nginx, by an agent that takes no time: what is judged is the lease, not how long heartbeat:nginx takes to look around. */
+const requiringUplink = documentOf(names, [resources.vip, resources.server], { requires: 'uplink' });
 
 /** The owner is cut off from the coordinator by `cut`: it stops by its deadline, bob takes over after that, alice returns and stays idle. */
 async function ownerIsCutOff(
@@ -13,7 +39,7 @@ async function ownerIsCutOff(
   mend: (alice: Host) => Promise<void>,
   why: { readonly kind: 'agent.lease-lost' | 'resource.failed'; readonly detail: RegExp } = {
     kind: 'agent.lease-lost',
-    detail: /no renewal was answered/,
+    detail: /no renewal was answered for \d+ ms \(requires: uplink\)/,
   },
 ): Promise<string> {
   const alice = await runningOnAlice(cluster);
@@ -43,8 +69,8 @@ const cuts = [
 ] as const;
 for (const [words, direction] of cuts) {
   faultTest(
-    `the owner loses the coordinator ${words}: it stops by its deadline, another node takes over after that`,
-    {},
+    `the owner of a group that requires the uplink loses the coordinator ${words}: it stops by its deadline, another node takes over after that`,
+    { services: ['server'], document: requiringUplink },
     async (cluster, t) => {
       t.diagnostic(
         await ownerIsCutOff(
@@ -185,20 +211,21 @@ faultTest(
   },
 );
 
+const withUplinkGroup = `${documentOf(names, [resources.vip, resources.nginx])}  up: { on: [alice, bob, carol], requires: uplink, resources: [{ vip: 192.0.2.20/24 }] }\n`;
+
 faultTest(
-  'an agent of the next minor version takes over from the running one and is served; one of another major is refused by name, and its node loses the group in time',
-  {},
+  'an agent of the next minor version takes over from the running one and is served; one of another major is refused by name, which costs only what requires the uplink',
+  { document: withUplinkGroup },
   async (cluster) => {
+    // built before anything is stopped: a lease does not wait for a compiler
+    const [next, other] = [await agentOfVersion(1, 1), await agentOfVersion(2, 0)];
     const alice = await runningOnAlice(cluster);
+    await cluster.settled('running', { group: 'up' });
+    await cluster.healthy('up');
+    equal((await cluster.status()).groups.up?.owner, 'alice');
     const nginx = pidsOf(alice, 'nginx');
     await cluster.product.agent(alice).stop('SIGTERM');
-    const newer = alice.unit('agent-1.1', [
-      process.execPath,
-      await agentOfVersion(1, 1),
-      'agent',
-      '--state-dir',
-      stateDir,
-    ]);
+    const newer = alice.unit('agent-1.1', [process.execPath, next, 'agent', '--state-dir', stateDir]);
     await newer.start();
     await cluster.event('resource.adopted', { node: 'alice', resource: 'nginx' });
     await cluster.healthy();
@@ -206,17 +233,13 @@ faultTest(
     deepEqual(pidsOf(alice, 'nginx'), nginx, 'upgraded without touching the service');
 
     await newer.stop('SIGTERM');
-    const foreign = alice.unit('agent-2.0', [
-      process.execPath,
-      await agentOfVersion(2, 0),
-      'agent',
-      '--state-dir',
-      stateDir,
-    ]);
+    const foreign = alice.unit('agent-2.0', [process.execPath, other, 'agent', '--state-dir', stateDir]);
     await foreign.start();
-    await nothingLeft(cluster, alice);
-    await cluster.settled('running', { on: 'bob', deadlineMs: 20_000 });
     await cluster.event('node.lost', { node: 'alice' });
+    await cluster.settled('running', { group: 'up', deadlineMs: 20_000 });
+    deepEqual(await cluster.observer.overlaps({ sinceMs: 0 }), []);
+    ok(!cluster.observer.holders('192.0.2.20').includes('alice'), 'what requires the uplink is elsewhere');
+    deepEqual(cluster.observer.holders(VIP), ['alice'], 'the voters of web promise on');
     match(
       await cluster.lab.logs(),
       /version-unsupported.*protocol 2\.0 is not served by 1\.0: upgrade the coordinator/,
@@ -225,15 +248,22 @@ faultTest(
     ok(tries < 30, `it is told once, and does not knock faster and faster (${tries} lines)`);
     await foreign.stop('SIGTERM');
     await cluster.product.agent(alice).start();
-    await cluster.healthy();
+    await cluster.healthy('web', 30_000);
+    deepEqual([(await cluster.status()).groups.web?.epoch, pidsOf(alice, 'nginx')], [1, nginx]);
+    equal((await cluster.observer.history(VIP)).length, 1, 'the address never left');
   },
 );
 
 faultTest(
-  'the coordinator is upgraded first: agents one minor version older keep their leases; two minor versions apart is refused',
-  {},
+  'the coordinator is upgraded first: agents one minor version older keep their leases; two apart are refused, which stops only what requires it',
+  {
+    document: withUplinkGroup,
+    timeoutMs: 180_000,
+  },
   async (cluster) => {
     const alice = await runningOnAlice(cluster);
+    await cluster.settled('running', { group: 'up' });
+    await cluster.healthy('up');
     const nginx = pidsOf(alice, 'nginx');
     const { arbiter } = cluster.lab;
     const listen = `${arbiter.address('uplink')}:8443`;
@@ -261,10 +291,20 @@ faultTest(
       deadlineMs: 20_000,
       what: 'the agents to be refused',
     });
-    await nothingLeft(cluster, alice);
+    await until(() => cluster.observer.holders('192.0.2.20').length === 0, {
+      deadlineMs: 10_000,
+      what: 'what requires the coordinator to be stopped',
+    });
     match(await cluster.lab.logs(), /protocol 1\.0 is not served by 1\.2: upgrade the agent/);
+    await lasting(10_000, 'more than two leases');
+    deepEqual(cluster.observer.holders('192.0.2.20'), [], 'nobody takes what nobody granted');
+    deepEqual(pidsOf(alice, 'nginx'), nginx, 'the voters of web promise on');
     await afterNext.stop('SIGTERM');
     await cluster.product.startCoordinator();
     await cluster.healthy('web', 30_000);
+    await cluster.settled('running', { group: 'up', deadlineMs: 30_000 });
+    deepEqual([(await cluster.status()).groups.web?.epoch, pidsOf(alice, 'nginx')], [1, nginx]);
+    equal((await cluster.observer.history(VIP)).length, 1, 'the address never left');
+    await cluster.event('agent.lives-on-promises', { node: 'alice', group: 'web' });
   },
 );

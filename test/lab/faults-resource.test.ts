@@ -1,7 +1,18 @@
 /** Faults of what a group is made of, and of the node's own files: repaired in place, then elsewhere, then said. */
 import { deepEqual, equal, match, notDeepEqual, ok } from 'node:assert/strict';
 import { faultTest, lanInterface, lanMac, names, pidsOf, runningOnAlice, VIP6, withTestAgent } from './faults.ts';
-import { Client, documentOf, type Host, mariadb, monotonicMs, resources, setFault, until, VIP } from './index.ts';
+import {
+  Client,
+  documentOf,
+  type Host,
+  mariadb,
+  monotonicMs,
+  resources,
+  setFault,
+  signalAll,
+  until,
+  VIP,
+} from './index.ts';
 
 const testAgent = (agent: string) => ({
   services: ['test-agents'] as const,
@@ -11,7 +22,7 @@ const testAgent = (agent: string) => ({
 
 async function killAll(host: Host, ...comms: string[]): Promise<number[]> {
   const pids = comms.flatMap((comm) => pidsOf(host, comm));
-  for (const pid of pids) process.kill(pid, 'SIGKILL');
+  signalAll(pids, 'SIGKILL');
   return pids;
 }
 

@@ -2,8 +2,10 @@
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
 import { test } from 'node:test';
 import { LEASE_PROFILES } from '../../schemas/limits.ts';
+import { lasting } from './faults.ts';
 import {
   assertNeverTwo,
+  Client,
   Cluster,
   documentOf,
   everyEvent,
@@ -13,6 +15,7 @@ import {
   until,
   VIP,
 } from './index.ts';
+import { safe } from './outages.ts';
 
 const skip = labUnavailable() ?? false;
 const names = ['alice', 'bob', 'carol'];
@@ -129,11 +132,13 @@ test('restored while a node is gone for good: an operator’s confirm-history le
   await assertNeverTwo(cluster);
 });
 
-test('restored from when the group was stopped: nobody is granted it while the node that runs it may still do so', {
+test('restored from when the group was stopped: nobody is granted it while the node that runs it may still do so (requires: uplink)', {
   skip,
   timeout: 120_000,
 }, async () => {
-  await using cluster = await Cluster.start({ document: documentOf(names, [resources.vip, resources.nginx]) });
+  await using cluster = await Cluster.start({
+    document: documentOf(names, [resources.vip, resources.nginx], { requires: 'uplink' }),
+  });
   equal(await cluster.settled('running'), 'alice');
   await cluster.healthy();
   await cluster.product.mustCli(['group', 'stop', 'web']);
@@ -146,6 +151,60 @@ test('restored from when the group was stopped: nobody is granted it while the n
   await cluster.product.stopCoordinator();
   await cluster.host('carol').cut('uplink');
   await restoreCopy(cluster);
+  // the others have heard a later start of the coordinator: only carol, or a person, can say what the copy does not know
+  await until(async () => (await cluster.status()).restored?.waitingFor.join() === 'carol', {
+    deadlineMs: 30_000,
+    what: 'the coordinator to wait for carol',
+  });
+  await lasting(8_000, 'two leases');
+  equal((await cluster.status()).groups.web?.owner ?? null, null);
+  await cluster.product.mustCli(['cluster', 'confirm-history']);
   await cluster.settled('running', { deadlineMs: 30_000 });
   await assertNeverTwo(cluster);
+});
+
+test('restored while the node that runs the group cannot be heard: it runs on by promises that the data does not know of, until it is heard', {
+  skip,
+  timeout: 150_000,
+}, async (t) => {
+  await using cluster = await Cluster.start({ document: documentOf(names, [resources.vip, resources.nginx]) });
+  equal(await cluster.settled('running'), 'alice');
+  await cluster.healthy();
+  await cluster.product.mustCli(['group', 'stop', 'web']);
+  await cluster.product.mustCli(['group', 'start', 'web', '--wait', '0s']);
+  await takeCopy(cluster);
+  await cluster.settled('running');
+  await cluster.healthy();
+  await cluster.product.mustCli(['move', 'web', '--to', 'carol']);
+  await cluster.healthy();
+  await safe(cluster);
+  const highest = await epoch(cluster);
+  const carol = cluster.host('carol');
+  const client = await Client.start(cluster.lab.client, { kind: 'http', address: VIP });
+  await client.nextAnswer(10_000);
+  const sinceMs = monotonicMs();
+  await cluster.product.stopCoordinator();
+  await carol.cut('uplink');
+  await restoreCopy(cluster);
+  await cluster.event('coordinator.restored');
+  const held = async (ms: number) => {
+    await until(() => monotonicMs() - sinceMs > ms, { deadlineMs: ms, what: 'more than a takeover' });
+    deepEqual(cluster.observer.holders(VIP), ['carol']);
+    deepEqual(client.failures.filter(({ sentMs }) => sentMs >= sinceMs).slice(0, 3), [], 'no client noticed');
+  };
+  await held(2 * LEASE_PROFILES.default.takeoverMs);
+  // an operator who says that carol need not be waited for is no better informed than the data: the voters keep their word
+  await cluster.product.mustCli(['cluster', 'confirm-history']);
+  await held(5 * LEASE_PROFILES.default.takeoverMs);
+  t.diagnostic(`meanwhile: ${JSON.stringify((await cluster.status()).groups.web?.reason)}`);
+  await carol.mend('uplink');
+  await until(() => !cluster.observer.holders(VIP).includes('carol'), {
+    deadlineMs: 15_000,
+    what: 'carol to hear that its epoch is not known, and to stop',
+  });
+  await cluster.settled('running', { deadlineMs: 30_000 });
+  ok((await epoch(cluster)) > highest, `epoch ${await epoch(cluster)} is above ${highest}`);
+  await cluster.healthy('web', 30_000);
+  await assertNeverTwo(cluster);
+  await client.stop();
 });

@@ -7,7 +7,7 @@ import { repoRoot } from './paths.ts';
 import { systemdFiles, systemdPlan } from './systemd.ts';
 
 /** Directories that are bound from the machine's disk, so that their content can be read there while the host is off. */
-export const diskDirs = ['/var/lib/holdfast', '/srv', '/var/log', '/var/tmp', '/root'] as const;
+const diskDirs = ['/var/lib/holdfast', '/srv', '/var/log', '/var/tmp', '/root'] as const;
 
 /**
  * Overlay mounts of a host. The root has only the machine below it; where packages put files they are a layer between.

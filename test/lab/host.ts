@@ -12,6 +12,7 @@ import type { Finished } from './command.ts';
 import { type Device, type HostFiles, layOut, mountPlan, onUpper } from './host-files.ts';
 import { resolveInside } from './inside.ts';
 import { type Cable, type Direction, type LinkName, letGo, type Network, networks, readyPid } from './network.ts';
+import { signalAll } from './signals.ts';
 import { systemdBooted, systemdEnv, systemdInit } from './systemd.ts';
 import { Unit, type UnitOptions } from './unit.ts';
 import { until, within } from './until.ts';
@@ -161,6 +162,8 @@ export class Host {
    */
   async powerCut(): Promise<void> {
     if (this.#state.is === 'off') return;
+    // a unit must not be started again on a host that is just dying; the next boot starts those that are enabled
+    for (const unit of this.#units.values()) unit.hold();
     await this.#options.network.cut(this.#cables, 'both');
     try {
       for (const hook of this.#powerCutHooks) await hook(this);
@@ -174,7 +177,10 @@ export class Host {
     if (this.#state.is === 'off') return;
     const init = this.initPid;
     for (const unit of this.#units.values()) unit.hold();
-    for (const pid of this.processes()) if (pid !== init) signalIfThere(pid, 'SIGTERM');
+    signalAll(
+      this.processes().filter((pid) => pid !== init),
+      'SIGTERM',
+    );
     await until(() => this.processes().every((pid) => pid === init), { deadlineMs: graceMs, what: 'a shutdown' }).catch(
       (error) => {
         process.stderr.write(`lab: ${this.name}: ${error instanceof Error ? error.message : error}; switched off\n`);
@@ -196,7 +202,7 @@ export class Host {
     const ends = [outer, ...this.#entered].map(
       (child) => new Promise((resolve) => (hasEnded(child) ? resolve(undefined) : child.once('exit', resolve))),
     );
-    if (this.#state.is === 'on') signalIfThere(this.#state.initPid, 'SIGKILL');
+    if (this.#state.is === 'on') signalAll([this.#state.initPid], 'SIGKILL');
     else outer.kill('SIGTERM');
     await within(Promise.all(ends), { deadlineMs: 10_000, what: `the processes of ${this.name} to die` });
     this.#state = { is: 'off' };
@@ -217,7 +223,12 @@ export class Host {
     await this.#options.network.cut(this.#cablesOf(link), direction);
   }
 
-  /** Undoes `cut`. */
+  /** Makes what leaves the host by this link, or by both, slow and lossy (see `Network.impair`). */
+  async impair(link?: LinkName): Promise<void> {
+    await this.#options.network.impair(this.#cablesOf(link));
+  }
+
+  /** Undoes `cut` and `impair`. */
   async mend(link?: LinkName): Promise<void> {
     await this.#options.network.mend(this.#cablesOf(link));
   }
@@ -301,7 +312,7 @@ export class Host {
         return !hasEnded(child);
       },
       kill(signal) {
-        if (!hasEnded(child)) signalIfThere(pid, signal);
+        if (!hasEnded(child)) signalAll([pid], signal);
       },
     };
     return { child, process: process_ };
@@ -368,14 +379,6 @@ export class Host {
 
 function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
-}
-
-function signalIfThere(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
-  }
 }
 
 async function pidFrom(child: ChildProcess, exited: Promise<Exit>, what: string): Promise<number> {

@@ -1,6 +1,6 @@
 /** The laboratory: hosts as namespaces on one machine, for tests, the demo and benchmarks. Nothing else reaches past this file. */
 export { labUnavailable } from './available.ts';
-export { type Answer, Client, type ClientOptions, type Outage } from './client.ts';
+export { type Answer, Client, type ClientOptions, type Missed, type Outage } from './client.ts';
 export { Cluster, type ClusterOptions, documentOf, resources, VIP } from './cluster.ts';
 export { type CommandOptions, type Finished, mustRun, run } from './command.ts';
 export { type DiskOptions, disksUnavailable, SharedDisk } from './disk.ts';
@@ -25,6 +25,7 @@ export {
   type TestAgent,
   testAgents,
 } from './services.ts';
+export { signalAll } from './signals.ts';
 export type { Overlap } from './timeline.ts';
 export type { Unit, UnitOptions } from './unit.ts';
 export { DeadlineError, monotonicMs, until, type Wait, within } from './until.ts';

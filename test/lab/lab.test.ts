@@ -23,6 +23,7 @@ import {
   ocf,
   Product,
   setFault,
+  signalAll,
   until,
 } from './index.ts';
 import { cacheDir, labsDir } from './paths.ts';
@@ -319,9 +320,9 @@ describe('the laboratory', { skip: labUnavailable() ?? false, timeout: 120_000 }
 
     const frozen = alice.processes().filter((pid) => /nginx/.test(readFileSync(`/proc/${pid}/comm`, 'utf8')));
     const begin = monotonicMs();
-    for (const pid of frozen) process.kill(pid, 'SIGSTOP');
+    signalAll(frozen, 'SIGSTOP');
     await until(() => monotonicMs() - begin >= 700, { deadlineMs: 5000, what: 'the pause to pass' });
-    for (const pid of frozen) process.kill(pid, 'SIGCONT');
+    signalAll(frozen, 'SIGCONT');
     const pause = monotonicMs() - begin;
     await client.nextAnswer(5000);
     const [outage, ...more] = client.outages({ minMs: 300, sinceMs: begin });

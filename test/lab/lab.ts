@@ -181,7 +181,7 @@ async function cleanUp(
  * what stays are directories, loop devices over files in them, and empty control groups, which carry the owner in their names. A control group that is
  * still busy (its last zombies not yet reaped by the machine's PID 1) is left to the next sweep.
  */
-export async function sweep(): Promise<void> {
+async function sweep(): Promise<void> {
   const root = cgroupMount();
   for (const name of root === undefined ? [] : await readdir(root)) {
     if (root === undefined || !ownerIsDead(name)) continue;

@@ -2,6 +2,7 @@
 import { deepEqual, equal, match, notEqual, ok } from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
+import { pidsOf } from './faults.ts';
 import {
   Client,
   Cluster,
@@ -13,6 +14,7 @@ import {
   monotonicMs,
   resources,
   SharedDisk,
+  signalAll,
   until,
   VIP,
 } from './index.ts';
@@ -152,6 +154,60 @@ test('the classic stack on one document: after a power cut address, file system,
   await cluster.healthy('web', 40_000);
   deepEqual(disk.users(), ['bob']);
   neverTwo(seen);
+});
+
+test('a member in the middle fails: what comes before it is not touched, what comes after it waits; where it cannot start, the next node takes all three', {
+  skip,
+  timeout: 240_000,
+}, async (t) => {
+  const lines = [resources.vip, mount, resources.mariadb, resources.nginx];
+  const { cluster, disk, seen } = await stage(t, lines, {
+    services: ['nginx', 'mariadb'],
+    fill: async (host, place) => {
+      await host.mustExec(['cp', '-a', `${directory}/.`, place]);
+    },
+  });
+  const [alice, bob] = [cluster.host('alice'), cluster.host('bob')];
+  const database = await Client.start(cluster.lab.client, { kind: 'mariadb', address: VIP });
+  await database.nextAnswer(10_000);
+  const mountOf = async () => (await alice.mustExec(['findmnt', '-n', '-o', 'ID', directory])).trim();
+  const mounted = await mountOf();
+  const nginx = pidsOf(alice, 'nginx');
+  const killDatabase = () => {
+    for (const comm of ['mysqld_safe', 'mariadbd-safe', 'mariadbd']) signalAll(pidsOf(alice, comm), 'SIGKILL');
+  };
+
+  const killedMs = monotonicMs();
+  killDatabase();
+  await database.nextAnswer(30_000, killedMs + 200);
+  await cluster.settled('running', { deadlineMs: 30_000, on: 'alice' });
+  equal(await mountOf(), mounted, 'the file system stayed mounted');
+  equal((await cluster.observer.history(VIP)).length, 1, 'the address stayed');
+  deepEqual(
+    pidsOf(alice, 'nginx').filter((pid) => nginx.includes(pid)),
+    [],
+    'the web server made way for it',
+  );
+  equal((await cluster.status()).groups.web?.epoch, 1);
+
+  // it cannot start here any more, and bob has all that it needs
+  await alice.mustExec(['mv', '/etc/mysql/my.cnf', '/etc/mysql/away.cnf']);
+  const brokenMs = monotonicMs();
+  killDatabase();
+  await cluster.settled('running', { deadlineMs: 60_000, on: 'bob' });
+  await database.nextAnswer(20_000);
+  t.diagnostic(`no answers of the database for ${Math.round(database.longestGap(brokenMs))} ms`);
+  match(
+    (await cluster.event('group.failed-on-node', { node: 'alice', resource: 'mysql' })).detail,
+    /^start: Config .* doesn't exist/,
+  );
+  equal((await cluster.why()).lastGrant?.cause, 'released', 'nobody waited for a lease');
+  deepEqual(disk.users(), ['bob']);
+  deepEqual([pidsOf(alice, 'nginx'), pidsOf(alice, 'mariadbd')], [[], []]);
+  ok(pidsOf(bob, 'nginx').length > 0 && pidsOf(bob, 'mariadbd').length === 1);
+  neverTwo(seen);
+  deepEqual(await cluster.observer.overlaps({ sinceMs: 0 }), []);
+  for (const comm of ['nginx', 'mariadbd']) deepEqual(await cluster.observer.processOverlaps(comm), []);
 });
 
 test('a planned move unmounts whoever uses the file system, and nobody else has to end', {

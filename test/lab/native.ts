@@ -5,7 +5,7 @@ import { mustRun } from './command.ts';
 import { cacheDir } from './paths.ts';
 
 /** Compiles `native/NAME.c` once per content and returns the path of the program. */
-export async function nativeProgram(name: 'lab-host' | 'lab-observer' | 'lab-disk'): Promise<string> {
+export async function nativeProgram(name: 'lab-host' | 'lab-observer' | 'lab-disk' | 'lab-capture'): Promise<string> {
   const source = join(import.meta.dirname, 'native', `${name}.c`);
   const key = createHash('sha256')
     .update(await readFile(source))

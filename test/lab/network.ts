@@ -43,7 +43,7 @@ export async function readyPid(child: ChildProcess, what: string): Promise<numbe
 }
 
 /** Runs `ip -batch` in the network namespace of a process. */
-export async function ipBatch(pid: number, lines: readonly string[]): Promise<void> {
+async function ipBatch(pid: number, lines: readonly string[]): Promise<void> {
   await mustRun(['nsenter', `--net=/proc/${pid}/ns/net`, 'ip', '-batch', '-'], { input: `${lines.join('\n')}\n` });
 }
 
@@ -117,6 +117,19 @@ export class Network {
         return;
       default:
         direction satisfies never;
+    }
+  }
+
+  /**
+   * Makes what leaves the host slow and lossy: late by some tens of milliseconds, out of order and one in ten lost where the kernel can do that
+   * (netem), otherwise a line that is too thin, which delays and drops what does not fit.
+   */
+  async impair(cables: readonly Cable[]): Promise<void> {
+    for (const { link, initPid } of cables) {
+      const { interface: name } = networks[link];
+      const replace = ['nsenter', `--net=/proc/${initPid}/ns/net`, 'tc', 'qdisc', 'replace', 'dev', name, 'root'];
+      const done = await run([...replace, 'netem', 'delay', '40ms', '30ms', 'loss', '10%']);
+      if (done.code !== 0) await mustRun([...replace, 'tbf', 'rate', '256kbit', 'burst', '3000', 'latency', '300ms']);
     }
   }
 

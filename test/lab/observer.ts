@@ -200,12 +200,17 @@ export class Observer {
     );
   }
 
-  /** Who held an address from when to when, for a test's message when it fails. */
-  async history(address: string): Promise<string[]> {
+  /** Who held an address from when to when, in order; `toMs` is Infinity while it lasts. */
+  async holdings(address: string): Promise<{ host: string; fromMs: number; toMs: number }[]> {
     await this.settle();
-    return this.#events
-      .holdings(`address ${address}`)
-      .map(({ host, from, to }) => `${host}: ${from.toFixed(1)} to ${Number.isFinite(to) ? to.toFixed(1) : 'now'}`);
+    return this.#events.holdings(`address ${address}`).map(({ host, from, to }) => ({ host, fromMs: from, toMs: to }));
+  }
+
+  /** The same in words, for a test's message when it fails. */
+  async history(address: string): Promise<string[]> {
+    return (await this.holdings(address)).map(
+      ({ host, fromMs, toMs }) => `${host}: ${fromMs.toFixed(1)} to ${Number.isFinite(toMs) ? toMs.toFixed(1) : 'now'}`,
+    );
   }
 
   /** How many rounds of samples were taken, to the second. */

@@ -22,11 +22,17 @@ export const labPackages: readonly string[] = [
   'procps',
   'psmisc',
   'curl',
+  'openssl',
 ];
 
 const archivesDir = join(cacheDir, 'archives');
-const stampFile = join(cacheDir, 'packages.json');
 const aptEnv = { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' };
+
+/** Each list of packages has a stamp of its own, so that two of them do not make each other look again. */
+function stampOf(packages: readonly string[]): string {
+  if (sameList(packages, labPackages)) return join(cacheDir, 'packages.json');
+  return join(cacheDir, `packages-${createHash('sha256').update(packages.join('\n')).digest('hex').slice(0, 12)}.json`);
+}
 
 /** What was unpacked, and how to see quickly that nothing has changed since. */
 interface Stamp {
@@ -45,7 +51,7 @@ interface Stamp {
 export async function preparePackages(packages: readonly string[] = labPackages): Promise<string> {
   await mkdir(join(archivesDir, 'partial'), { recursive: true });
   const machine = await machineState();
-  const known = await readStamp();
+  const known = await readStamp(packages);
   if (known && known.machine === machine && sameList(known.packages, packages)) return known.root;
   return await withLock('packages', async () => await unpackMissing(packages, machine));
 }
@@ -62,6 +68,7 @@ async function unpackMissing(packages: readonly string[], machine: string): Prom
   const root = join(cacheDir, `root-${key}`);
   if (!(await exists(root))) await unpack(packages, missing, root);
   const stamp: Stamp = { packages, machine, missing, root };
+  const stampFile = stampOf(packages);
   await writeFile(`${stampFile}.new`, JSON.stringify(stamp, null, 2));
   await rename(`${stampFile}.new`, stampFile);
   return root;
@@ -137,9 +144,9 @@ async function machineState(): Promise<string> {
   return parts.join(' ');
 }
 
-async function readStamp(): Promise<Stamp | undefined> {
+async function readStamp(packages: readonly string[]): Promise<Stamp | undefined> {
   try {
-    const stamp: Stamp = JSON.parse(await readFile(stampFile, 'utf8'));
+    const stamp: Stamp = JSON.parse(await readFile(stampOf(packages), 'utf8'));
     return (await exists(stamp.root)) ? stamp : undefined;
   } catch {
     // No stamp, or one cut short by a crash: both mean "look again", which is always right and only slower.

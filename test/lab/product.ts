@@ -8,6 +8,16 @@ import { repoRoot } from './paths.ts';
 import type { Unit } from './unit.ts';
 import { until } from './until.ts';
 
+/** A proxy that nodes and operators speak to in the coordinator's place. */
+export interface Front {
+  /** What they are told. */
+  url: string;
+  /** Where the coordinator listens for it. */
+  listen: string;
+  /** What their programs need in their environment to trust it. */
+  env: Readonly<Record<string, string>>;
+}
+
 export interface ProductOptions {
   /** The executable; <repository>/dist/holdfast when left out. Hosts see the repository, but not the machine's /tmp, /run, /srv, /root. */
   binary?: string;
@@ -15,6 +25,8 @@ export interface ProductOptions {
   cluster?: string;
   /** Whether the coordinator opens its test hooks (`shiftClock`); false when left out. */
   testHooks?: boolean;
+  /** Nothing when left out: plain HTTP to the coordinator itself. */
+  front?: Front;
 }
 
 /** An answer of the coordinator's API. */
@@ -49,17 +61,19 @@ export class Product {
   /** The coordinator's data directory, as the arbiter sees it. */
   readonly dataDir = dataDir;
   readonly #lab: Lab;
+  readonly #env: Readonly<Record<string, string>>;
   readonly #coordinator: Unit;
   readonly #agents = new Map<string, Unit>();
   /** What the coordinator wrote to standard output: one line each time it became ready. */
   readonly #ready: string[] = [];
 
   private constructor(lab: Lab, options: ProductOptions) {
-    const listen = `${lab.arbiter.address('uplink')}:8443`;
+    const listen = options.front?.listen ?? `${lab.arbiter.address('uplink')}:8443`;
     this.#lab = lab;
     this.binary = options.binary ?? join(repoRoot, 'dist/holdfast');
     this.cluster = options.cluster ?? 'lab';
-    this.url = `http://${listen}`;
+    this.url = options.front?.url ?? `http://${listen}`;
+    this.#env = options.front?.env ?? {};
     this.#coordinator = lab.arbiter.unit(
       'holdfast-coordinator',
       [this.binary, 'serve', '--listen', listen, '--data', dataDir],
@@ -111,6 +125,7 @@ export class Product {
   /** Runs `holdfast ARGS` on the arbiter, as the cluster's administrator. */
   async cli(args: readonly string[], options: { input?: string; deadlineMs?: number } = {}): Promise<Finished> {
     const env = {
+      ...this.#env,
       HOLDFAST_URL: this.url,
       HOLDFAST_CLUSTER: this.cluster,
       HOLDFAST_TOKEN_FILE: `${dataDir}/admin.token`,
@@ -177,7 +192,7 @@ export class Product {
     const allow = (options.allow ?? []).flatMap((value) => ['--allow', value]);
     const lan = (options.lanAddress ?? false) ? ['--lan-address', host.address('lan')] : [];
     const own = ['--name', host.name, ...lan, '--state-dir', stateDir];
-    const env = { HOLDFAST_CLUSTER: this.cluster };
+    const env = { ...this.#env, HOLDFAST_CLUSTER: this.cluster };
     await host.mustExec([this.binary, 'join', `${this.url}/${this.cluster}`, '--token-file', file, ...own, ...allow], {
       env,
     });
@@ -188,7 +203,11 @@ export class Product {
     const argv = [this.binary, 'agent', '--state-dir', stateDir, ...(options.args ?? [])];
     const unit =
       this.#agents.get(host.name) ??
-      host.unit('holdfast-agent', argv, { restart: options.restart ?? 'always', enabled: true });
+      host.unit('holdfast', argv, {
+        restart: options.restart ?? 'always',
+        enabled: true,
+        env: this.#env,
+      });
     this.#agents.set(host.name, unit);
     await unit.start();
     return unit;

@@ -1,8 +1,9 @@
 /** The whole product with systemd units: two nodes whose PID 1 is systemd, a group of an address and nginx.service. */
-import { deepEqual, equal, match, notEqual, ok } from 'node:assert/strict';
+import { deepEqual, doesNotMatch, equal, match, notEqual, ok } from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { runAgentByUnit, saidByAgent } from './agent-unit.ts';
 import {
   Client,
   Cluster,
@@ -164,6 +165,141 @@ test('a unit that is enabled, masked or runs without a lease: named, stopped, an
   equal(await show(alice, 'ActiveState'), 'inactive');
 });
 
+test('a unit on hold: its end does not wait for `fall`, nobody starts it; started by hand it is known again, and goes with the lease', {
+  skip,
+  timeout: 120_000,
+}, async () => {
+  const held = documentOf(hosts, [resources.vip, '      - { service: nginx, onFail: hold, fall: 3, interval: 1s }']);
+  await using cluster = await Cluster.start({
+    hosts,
+    init: 'systemd',
+    document: held,
+    allow: ['service=nginx.service'],
+  });
+  equal(await cluster.settled('running'), 'alice');
+  const alice = cluster.host('alice');
+  await alice.mustExec(['systemctl', 'stop', 'nginx.service']);
+  const stoppedMs = monotonicMs();
+  await cluster.event('resource.held', { resource: 'nginx' });
+  await until(() => monotonicMs() - stoppedMs > 3_000, { deadlineMs: 5_000, what: 'several monitors' });
+  equal(await show(alice, 'ActiveState'), 'inactive');
+  await alice.mustExec(['systemctl', 'start', 'nginx.service']);
+  await cluster.event('resource.recovered', { resource: 'nginx' });
+  deepEqual(
+    (await cluster.status()).groups.web?.resources.map(({ state }) => state),
+    ['running', 'running'],
+  );
+  ok(workers(alice).length > 0);
+  await alice.cut();
+  await until(() => workers(alice).length === 0 && !cluster.observer.holders(VIP).includes('alice'), {
+    deadlineMs: 15_000,
+    what: 'the lease to take it along',
+  });
+  await alice.mend();
+});
+
+test('a unit that never becomes active, one that exits at once and one that daemonizes wrongly: named, tried on every node, mended by a cleanup', {
+  skip,
+  timeout: 180_000,
+}, async () => {
+  const bad: Readonly<Record<string, readonly [body: string, says: RegExp]>> = {
+    never: ['Type=notify\nExecStart=/bin/sleep 1000', /did not become active within 1 s /],
+    exits: ['Type=exec\nExecStart=/bin/sh -c "exit 3"', /exit code 3/],
+    forks: ['Type=forking\nExecStart=/bin/sleep 1000', /put itself into the background/],
+  };
+  const units = Object.keys(bad);
+  await using cluster = await Cluster.start({
+    hosts,
+    init: 'systemd',
+    document: null,
+    allow: units.map((unit) => `service=${unit}.service`),
+  });
+  const install = async (unit: string, body: string) => {
+    for (const host of hosts.map((name) => cluster.host(name))) {
+      await host.writeFile(`/etc/systemd/system/${unit}.service`, `[Service]\n${body}\n`);
+      await host.mustExec(['systemctl', 'daemon-reload']);
+    }
+  };
+  for (const [unit, [body]] of Object.entries(bad)) await install(unit, body);
+  const policy = 'timeouts: { start: 1s }, failures: { count: 2, window: 10m }';
+  const groups = units.map((unit) => `  ${unit}: { resources: [{ service: ${unit}, ${policy} }] }\n`);
+  await cluster.product.apply(`cluster: lab\nnodes: [alice, bob]\ngroups:\n${groups.join('')}`);
+  for (const [unit, [, says]] of Object.entries(bad)) {
+    for (const node of hosts)
+      match((await cluster.event('group.failed-on-node', { group: unit, node }, 30_000)).detail, says);
+    for (const host of hosts)
+      match(
+        await cluster
+          .host(host)
+          .mustExec(['systemctl', 'show', '-p', 'MainPID', '-p', 'ControlPID', `${unit}.service`]),
+        /MainPID=0\nControlPID=0|ControlPID=0\nMainPID=0/,
+        'nothing of it is left',
+      );
+  }
+  for (const unit of units) {
+    await cluster.settled('failed', { group: unit });
+    await install(unit, 'ExecStart=/bin/sleep 1000');
+    await cluster.product.mustCli(['group', 'cleanup', unit, '--wait', '20s']);
+    await cluster.settled('running', { group: unit });
+  }
+});
+
+/** A cluster whose alice runs its agent as a real host does. */
+async function withAgentUnit(): Promise<Cluster> {
+  const cluster = await Cluster.start({ hosts, init: 'systemd', document: null, allow: ['service=nginx.service'] });
+  await runAgentByUnit(cluster, cluster.host('alice'));
+  await cluster.product.apply(document);
+  equal(await cluster.settled('running'), 'alice');
+  await cluster.healthy();
+  return cluster;
+}
+
+async function poweredOff(alice: Host): Promise<string> {
+  await until(() => alice.state.is === 'off', { deadlineMs: 60_000, what: 'the host to power off' });
+  return await saidByAgent(alice);
+}
+
+test('a host that is shut down hands its group over before it is gone, in order and under the lease', {
+  skip,
+  timeout: 180_000,
+}, async (t) => {
+  await using cluster = await withAgentUnit();
+  const alice = cluster.host('alice');
+  const web = await Client.start(cluster.lab.client, { kind: 'http', address: VIP });
+  equal((await web.nextAnswer(10_000)).text, 'alice');
+  const downMs = monotonicMs();
+  await alice.exec(['systemctl', 'poweroff', '--no-block']);
+  await until(() => web.lastAnswer?.text === 'bob', { deadlineMs: 40_000, what: 'bob to answer' });
+  const answeredMs = monotonicMs() - downMs;
+  const log = await poweredOff(alice);
+  match(log, /the host is being shut down: what runs here is handed over/);
+  match(log, /the agent ends: the host is being shut down, and nothing of it is held here any more/);
+  equal((await cluster.why()).lastGrant?.cause, 'released', 'no lease had to run out');
+  await cluster.settled('running', { on: 'bob' });
+  deepEqual(await cluster.observer.overlaps({ sinceMs: 0 }), []);
+  deepEqual(await cluster.observer.processOverlaps('nginx', 0), []);
+  t.diagnostic(
+    `bob answered ${Math.round(answeredMs)} ms after poweroff; no answers for ${Math.round(web.longestGap(downMs))} ms`,
+  );
+  await web.stop();
+});
+
+test('a host that is shut down while the coordinator is away stops its group by itself, while the lease lasts', {
+  skip,
+  timeout: 180_000,
+}, async (t) => {
+  await using cluster = await withAgentUnit();
+  const alice = cluster.host('alice');
+  await cluster.product.stopCoordinator();
+  const downMs = monotonicMs();
+  await alice.exec(['systemctl', 'poweroff', '--no-block']);
+  await until(() => !cluster.observer.holders(VIP).includes('alice'), { deadlineMs: 15_000, what: 'its stop' });
+  t.diagnostic(`address gone ${Math.round(monotonicMs() - downMs)} ms after poweroff`);
+  const log = await poweredOff(alice);
+  match(log, /the agent ends: the host is being shut down, and nothing of it is held here any more/);
+  doesNotMatch(log, /lease of epoch .* lost/, 'gracefully, not by force');
+});
+
 test('at shutdown the agent’s unit is stopped first, and can still stop the unit that waits for it', {
   skip,
   timeout: 90_000,
@@ -195,9 +331,9 @@ process.exit(0);
   // The host's own mounts go at shutdown too, and with them the script.
   const needs = `RequiresMountsFor=/srv ${repoRoot} ${process.execPath}`;
   const unit = `[Unit]\n${needs}\n[Service]\nExecStart=/bin/sleep 1000\nExecStop=/bin/sh -c '${process.execPath} /srv/stop.ts stop >/srv/said 2>&1'\n`;
-  await alice.writeFile('/etc/systemd/system/holdfast-agent.service', unit);
+  await alice.writeFile('/etc/systemd/system/holdfast.service', unit);
   await alice.mustExec(['systemctl', 'daemon-reload']);
-  await alice.mustExec(['systemctl', 'start', 'holdfast-agent.service']);
+  await alice.mustExec(['systemctl', 'start', 'holdfast.service']);
   equal((await alice.mustExec([process.execPath, '/srv/stop.ts', 'start'])).trim(), '{"ok":true}');
   await alice.exec(['systemctl', 'poweroff', '--no-block']);
   await until(() => alice.state.is === 'off', { deadlineMs: 40_000, what: 'the host to power off' });

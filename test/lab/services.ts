@@ -33,7 +33,7 @@ export const nginx = {
 } as const satisfies OcfResource;
 
 /** Agents that misbehave on demand, see `ocf/test-agent`. */
-export const testAgents = ['dummy', 'daemon', 'failstart', 'hangstop', 'stubborn', 'liar'] as const;
+export const testAgents = ['dummy', 'daemon', 'failstart', 'hangstop', 'stubborn', 'server', 'liar'] as const;
 export type TestAgent = (typeof testAgents)[number];
 
 /**
@@ -134,7 +134,7 @@ export async function setFault(
   host: Host,
   agent: TestAgent,
   instance: string,
-  fault: 'on' | 'running' | 'stopped' | undefined,
+  fault: 'on' | 'running' | 'stopped' | 'failed' | undefined,
 ): Promise<void> {
   const flag = `/run/resource-agents/${agent}-${instance}.flag`;
   if (fault === undefined) await rm(await host.path(flag), { force: true });

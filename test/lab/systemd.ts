@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Host } from './host.ts';
 import { until } from './until.ts';
 
-export const systemdProgram = '/usr/lib/systemd/systemd';
+const systemdProgram = '/usr/lib/systemd/systemd';
 
 /** What the machine itself lacks: then it is unpacked for the hosts like any other package. */
 export const systemdPackages: readonly string[] = [

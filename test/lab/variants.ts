@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs';
 import { chmod, copyFile, link, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build, type Plugin } from 'esbuild';
+import { WORKER_BUNDLE } from '../../scripts/build-coordinator.ts';
 import { ownedName } from './owner.ts';
 import { repoRoot } from './paths.ts';
 
@@ -56,13 +57,7 @@ export async function coordinatorOfVersion(major: number, minor: number): Promis
   await build({
     entryPoints: [join(repoRoot, 'worker/index.ts')],
     outfile: join(home, 'coordinator/worker.js'),
-    bundle: true,
-    format: 'esm',
-    target: 'es2024',
-    platform: 'browser',
-    conditions: ['workerd', 'worker', 'browser'],
-    external: ['cloudflare:*'],
-    logLevel: 'warning',
+    ...WORKER_BUNDLE,
     plugins: [protocol(major, minor)],
   });
   await chmod(join(home, 'holdfast'), 0o755);

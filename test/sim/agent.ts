@@ -1,279 +1,257 @@
-/**
- * The agent process of the storm: the real lease keeper (keep.ts), driven as loop.ts drives it. Every step between two waits is one
- * event, so the process can be stopped (SIGSTOP) or killed between any two of them; what is pending then happens when it goes on.
- */
+/** The agent of the simulator: the real lease keeper (keep.ts), driven as loop.ts drives it, in the same order. */
 import {
-  compose,
+  askDue,
+  attemptOf,
   type KeepEffect,
   type KeepEvent,
   type KeepState,
-  keep,
   nextDue,
   reportDue,
 } from '../../node-agent/agent/keep.ts';
 import type { GiveUp } from '../../node-agent/agent/run.ts';
-import { LEASE_PROFILES } from '../../schemas/limits.ts';
-import type { DownMessage, GroupReport, NodeConfig, Report } from '../../schemas/wire.ts';
+import type { DownMessage, Reply } from '../../schemas/wire.ts';
+import { Groups } from './agent-groups.ts';
+import { Lan } from './agent-lan.ts';
+import { Leases } from './agent-leases.ts';
+import { Telling } from './agent-telling.ts';
+import { beginning } from './beginning.ts';
+import type { Ending } from './disk.ts';
 import type { Guard } from './guard.ts';
 import type { Host } from './host.ts';
-import { Runner } from './runner.ts';
+import { Process } from './process.ts';
+import { Violation } from './referee.ts';
+import type { Runner } from './runner.ts';
+import { observeEffect, observeGrant } from './sights.ts';
+import { Timer } from './world.ts';
+
+const LAST_WORDS_MS = 1_500;
+const REPORT_GAP_MS = 10;
+const ENDPOINT_KEY = 'k'.repeat(43);
+
+/** Why the agent is to end, and what follows. */
+interface End {
+  readonly guardLost: boolean;
+  readonly finish: () => void;
+}
 
 export class Agent {
   readonly #host: Host;
   readonly guard: Guard;
-  readonly incarnation: string;
-  readonly #send: (report: Report, way: 'socket' | 'post') => void;
-  readonly #runners = new Map<string, Runner>();
-  readonly #armed = new Map<string, 'pending' | 'armed' | 'failed'>();
-  readonly #told = new Map<string, readonly GroupReport[]>();
-  readonly #acked = new Map<string, string>();
+  readonly process: Process;
+  readonly lan: Lan;
+  readonly groups: Groups;
+  readonly #leases: Leases;
+  readonly #telling: Telling;
+  readonly #timer: Timer;
   #keep: KeepState;
-  #timer = 0;
-  #waiting: (() => void)[] | undefined;
-  #ending = false;
-  #reports = 0;
-  dead = false;
+  #reportedAt = Number.NEGATIVE_INFINITY;
+  #end: End | undefined;
+  #retired = false;
 
-  constructor(host: Host, guard: Guard, adopted: boolean, send: (report: Report, way: 'socket' | 'post') => void) {
-    this.#host = host;
-    this.guard = guard;
-    this.incarnation = guard.incarnation ?? host.name;
-    this.#send = send;
-    const { disk } = host;
-    const timing = disk.config?.timing ?? LEASE_PROFILES.default;
-    const now = host.bootMs();
-    if (!adopted && Object.keys(disk.epochs).length > 0) guard.quarantineEndMs = now + timing.promiseMs;
-    this.#keep = {
-      node: host.name,
-      incarnation: this.incarnation,
-      timing,
-      revision: disk.config?.revision ?? 0,
-      history: disk.history,
-      epochs: disk.epochs,
-      quarantineEndMs: guard.quarantineEndMs,
-      held: Object.fromEntries(
-        [...guard.groups].map(([group, lease]) => [
-          group,
-          {
-            epoch: lease.epoch,
-            voters: [],
-            deadlineMs: lease.deadlineMs,
-            phase: !lease.fired && now < lease.deadlineMs - timing.stopMs ? 'active' : 'lost',
-          } as const,
-        ]),
-      ),
-      claimable: new Set(),
-      releases: {},
-      observed: {},
-      requests: {},
-      nextReportMs: 0,
-      unanswered: 0,
-      unansweredSinceMs: 0,
-      lastAnswerMs: now,
-      toldInstance: null,
-      instance: null,
-    };
+  static start(host: Host, guard: Guard): Agent {
+    const agent = new Agent(host, guard);
+    agent.#begin();
+    return agent;
   }
 
-  begin(): void {
-    const { config, previous } = this.#host.disk;
-    if (previous !== undefined) this.#configure(previous);
-    if (config !== undefined) {
-      this.#configure(config);
-      if (previous !== undefined) this.#forgetPrevious(config);
-    }
-    for (const [group, held] of Object.entries(this.#keep.held)) {
-      const runner = this.#runners.get(group);
-      this.#armed.set(group, 'armed');
-      if (held.phase === 'active') runner?.up(held.epoch);
-      else runner?.down('forced');
-    }
-    for (const runner of this.#runners.values()) runner.apply({ type: 'tick' });
+  private constructor(host: Host, guard: Guard) {
+    this.#host = host;
+    this.guard = guard;
+    this.process = new Process(host);
+    this.#keep = beginning(host, guard);
+    this.groups = new Groups(host, this);
+    this.lan = new Lan(host, this);
+    this.#leases = new Leases(host, this);
+    this.#telling = new Telling({ addresses: [host.name], port: 7480, key: ENDPOINT_KEY });
+    this.#timer = new Timer(host.world, () => this.process.act(() => this.#tick()));
+  }
+
+  get incarnation(): string {
+    return this.#keep.incarnation;
+  }
+
+  get keep(): KeepState {
+    return this.#keep;
+  }
+
+  /** It goes down on purpose. */
+  get ending(): boolean {
+    return this.#end !== undefined;
+  }
+
+  holds(group: string): boolean {
+    return this.#keep.held[group] !== undefined;
+  }
+
+  #begin(): void {
+    const { config } = this.#host.disk;
+    if (config !== undefined) this.groups.restore(config);
+    for (const [group, held] of Object.entries(this.#keep.held)) this.#takeUp(group, held);
+    this.groups.begin();
     this.#tick();
   }
 
-  /** After that many milliseconds, as soon as the process runs; never, if it was killed. */
-  later(ms: number, act: () => void): void {
-    const whenAwake = () => {
-      if (this.dead) return;
-      if (this.#waiting === undefined) act();
-      else this.#waiting.push(whenAwake);
-    };
-    this.#host.afterOwn(ms, whenAwake);
+  /** A lease that the guard remembers: it goes on, or what of it is still here is ended. */
+  #takeUp(group: string, held: KeepState['held'][string]): void {
+    const runner = this.groups.get(group);
+    if (held.phase === 'active' && runner !== undefined && !this.#host.refuses.has(group)) {
+      runner.up(held.epoch, held.paused ?? false);
+      return;
+    }
+    this.decide({ type: 'unprotected', group, why: 'this agent has no plan for it that it may carry out' });
+    if (runner !== undefined) runner.down('forced');
+    else this.onDown(group, undefined);
   }
 
-  get paused(): boolean {
-    return this.#waiting !== undefined;
-  }
-
-  get ending(): boolean {
-    return this.#ending;
-  }
-
-  /** SIGSTOP. */
-  pause(): void {
-    this.#host.world.note(this.#host.name, () => 'agent is stopped (SIGSTOP)');
-    this.#waiting ??= [];
-  }
-
-  /** SIGCONT: everything that came meanwhile happens now, in order. */
-  resume(): void {
-    const waiting = this.#waiting ?? [];
-    if (this.dead || this.#waiting === undefined) return;
-    this.#host.world.note(this.#host.name, () => 'agent goes on (SIGCONT)');
-    this.#waiting = undefined;
-    for (const act of waiting) act();
+  /** It is killed. */
+  die(): void {
+    this.process.dead = true;
+    this.#leases.abandon();
   }
 
   receive(message: DownMessage): void {
-    this.later(0, () => {
-      if (message.type === 'nudge') this.#decide({ type: 'nudge' });
-      else if (message.type === 'renewals') this.#decide({ type: 'renewals', renewals: message.renewals });
-      else {
-        const told = this.#told.get(message.id);
-        this.#told.delete(message.id);
-        if (told !== undefined && message.problem === undefined) {
-          if (message.instance !== this.#keep.instance) this.#acked.clear();
-          for (const report of told) this.#acked.set(report.group, signature(report));
-        }
-        this.#decide({ type: 'reply', reply: message });
-      }
+    this.process.act(() => {
+      if (message.type === 'nudge') this.decide({ type: 'nudge' });
+      else if (message.type === 'renewals') this.decide({ type: 'renewals', renewals: message.renewals });
+      else this.#onReply(message);
+    });
+  }
+
+  #onReply(reply: Reply): void {
+    if (reply.problem === undefined) this.#telling.answered(reply.id, reply.instance !== this.#keep.instance);
+    if (reply.peers !== undefined) this.lan.learn(reply.peers);
+    const before = this.#keep;
+    this.decide({ type: 'reply', reply });
+    if (reply.grants.length > 0) observeGrant(this.#host, before, this.#keep, reply);
+    this.#endWhenDown();
+  }
+
+  /** The host goes down: everything here is to be handed over. @param down called when it is. */
+  handOver(down: () => void): void {
+    this.process.act(() => {
+      if (this.#end !== undefined) return;
+      this.#end = { guardLost: false, finish: down };
+      this.decide({ type: 'leave' });
+      this.reconsider();
+      if (Object.keys(this.#keep.held).length === 0) this.#endWhenDown();
     });
   }
 
   onGuardLost(): void {
-    this.later(0, () => {
-      this.#ending = true;
-      for (const group of Object.keys(this.#keep.held)) this.#decide({ type: 'unprotected', group });
-      this.#reconsider();
-      this.#endWhenDown();
-      this.later(1_500 + this.#keep.timing.stopMs, () => this.#host.killAgent('its guard was lost', true));
-    });
-  }
-
-  /** The runner has stopped all it knows; what the guard knows beside that (of an older declaration) keeps the lease. */
-  onDown(group: string, failure: GiveUp | undefined): void {
-    const held = this.#keep.held[group];
-    if (held === undefined) {
-      this.#reconsider();
-      return;
-    }
-    this.later(this.#host.world.random.between(0, 2), () => {
-      if (this.#keep.held[group]?.epoch !== held.epoch) return;
-      if (this.#armed.get(group) === 'pending') this.onDown(group, failure);
-      else if (this.guard.alive && !this.guard.disarm(group, held.epoch)) this.#decide({ type: 'stuck', group });
-      else {
-        this.#armed.delete(group);
-        this.#decide({ type: 'stopped', group, ...(failure === undefined ? {} : { failure }) });
-      }
-      this.#reconsider();
+    this.process.act(() => {
+      this.#end = { guardLost: true, finish: () => this.#host.killAgent('its guard was lost', true) };
+      this.reconsider();
+      for (const group of Object.keys(this.#keep.held))
+        this.decide({ type: 'unprotected', group, why: 'the guard was lost' });
       this.#endWhenDown();
     });
   }
 
-  onStuck(group: string): void {
-    this.#host.world.count('stuck');
-    this.#decide({ type: 'stuck', group });
-  }
-
-  onGroupChange(group: string): void {
-    if (this.#keep.held[group] === undefined) return;
-    const report = this.#runners.get(group)?.report();
-    if (report === undefined || this.#acked.get(group) === signature(report)) return;
-    if (this.#acked.get(group)?.startsWith(`${report.epoch} ${report.state} `) === true) return;
-    this.#decide({ type: 'news' });
-  }
-
+  /** Everything is down and told: the agent may end. */
   #endWhenDown(): void {
-    if (this.#ending && Object.keys(this.#keep.held).length === 0 && Object.keys(this.#keep.releases).length === 0)
-      this.later(1, () => this.#host.killAgent('its guard was lost', true));
+    const end = this.#end;
+    if (end === undefined) return;
+    const quiet = Object.keys(this.#keep.held).length === 0;
+    if (quiet && this.#retired && Object.keys(this.#keep.releases).length === 0) this.process.later(1, end.finish);
+    else if (quiet || end.guardLost) this.process.later(LAST_WORDS_MS + this.#keep.timing.stopMs, end.finish);
   }
 
-  #decide(event: KeepEvent): void {
-    const outcome = keep(this.#keep, event, this.#host.bootMs());
-    this.#keep = outcome.state;
-    this.#carryOut(outcome.effects);
-    this.#tick();
+  decide(event: KeepEvent): void {
+    this.process.act(() => {
+      const outcome = this.#host.world.product.keep(this.#keep, event, this.#host.clock.bootMs());
+      this.#keep = outcome.state;
+      this.#carryOut(outcome.effects);
+      this.#tick();
+    });
   }
 
+  /** Sends what is due and sets the timer for what comes next. */
   #tick(): void {
-    const timer = ++this.#timer;
-    const outcome = keep(this.#keep, { type: 'tick' }, this.#host.bootMs());
+    if (this.process.dead) return;
+    const { world, clock } = this.#host;
+    const outcome = world.product.keep(this.#keep, { type: 'tick' }, clock.bootMs());
     this.#keep = outcome.state;
     this.#carryOut(outcome.effects);
-    if (timer !== this.#timer) return;
-    if (reportDue(this.#keep, this.#host.bootMs())) this.#report();
-    const now = this.#host.bootMs();
-    this.later(Math.max(1, nextDue(this.#keep, now) - now), () => {
-      if (timer === this.#timer) this.#tick();
+    const nowMs = clock.bootMs();
+    const gapMs = this.#reportedAt + REPORT_GAP_MS - world.now;
+    const due = reportDue(this.#keep, nowMs);
+    if (due && gapMs <= 0) this.#report();
+    this.#askVoters(due && gapMs <= 0);
+    const waitMs = due && gapMs > 0 ? gapMs : nextDue(this.#keep, nowMs) - nowMs;
+    this.#timer.set(world.now + clock.trueMs(Math.max(1, waitMs)));
+  }
+
+  /** With a report, or by themselves while nobody answers those. */
+  #askVoters(reported: boolean): void {
+    const { world, clock } = this.#host;
+    const nowMs = clock.bootMs();
+    const dueMs = askDue(this.#keep);
+    if (dueMs === undefined || nowMs < dueMs || (!reported && this.#keep.unanswered <= 1)) return;
+    const composed = world.product.composeAsks(this.#keep, () => world.newId(), nowMs);
+    this.#keep = composed.state;
+    // the process may lose the processor before the first byte leaves
+    this.process.soon(() => {
+      for (const question of composed.questions) this.lan.ask(question);
     });
   }
 
   #report(): void {
-    const changed = [...this.#runners.values()]
-      .filter((runner) => this.#keep.held[runner.name] !== undefined)
-      .map((runner) => runner.report())
-      .filter((report) => this.#acked.get(report.group) !== signature(report));
-    const attempt = this.#keep.unanswered;
-    const id = `${this.incarnation}.${this.#host.world.now.toFixed(3)}.${++this.#reports}`;
-    const retiring = this.#ending && Object.keys(this.#keep.held).length === 0;
-    const extras = { ...(changed.length > 0 ? { groups: changed } : {}), ...(retiring ? { retiring } : {}) };
-    const composed = compose(this.#keep, id, '0.1.0', extras, this.#host.bootMs());
+    const { world, clock } = this.#host;
+    const nowMs = clock.bootMs();
+    const id = world.newId();
+    const told = this.#telling.next(id, this.#keep.held, this.groups.all(), this.groups.refusals());
+    const attempt = attemptOf(this.#keep, nowMs);
+    const retiring = this.#end !== undefined && Object.keys(this.#keep.held).length === 0;
+    this.#retired ||= retiring;
+    const extras = { ...told, peers: this.lan.version, ...(retiring ? { retiring } : {}) };
+    const composed = world.product.compose(this.#keep, id, '0.1.0', extras, nowMs);
     this.#keep = composed.state;
-    this.#told.set(id, changed);
-    for (const old of this.#told.keys()) if (this.#keep.requests[old] === undefined) this.#told.delete(old);
-    // the process may lose the processor before the first byte leaves
-    this.later(this.#host.world.random.between(0, 2), () => {
-      this.#send(composed.report, 'socket');
-      if (attempt > 0) this.#send(composed.report, 'post');
+    this.#reportedAt = world.now;
+    this.#telling.forgetAllBut(this.#keep.requests);
+    this.process.soon(() => {
+      // by WebSocket, and by HTTP as well when it is repeated
+      this.#host.wires.report(this.#host, composed.report);
+      if (attempt > 0) this.#host.wires.report(this.#host, composed.report);
     });
   }
 
   #carryOut(effects: readonly KeepEffect[]): void {
-    let persistedAfterMs = 0;
+    const noted: Ending<boolean>[] = [];
     for (const effect of effects) {
+      observeEffect(this.#host, this.#keep, effect);
       switch (effect.kind) {
-        case 'persist': {
-          const { random } = this.#host.world;
-          persistedAfterMs = random.between(1, this.#host.troubles.persistMs);
-          this.later(persistedAfterMs, () => {
-            this.#host.disk.history = effect.history;
-            this.#host.disk.epochs = effect.epochs;
-          });
+        case 'persist':
+          this.#leases.save(effect);
           break;
-        }
         case 'arm':
-          this.#armed.set(effect.group, 'pending');
-          this.later(persistedAfterMs + this.#host.world.random.between(0, 3), () => {
-            const { group, epoch, deadlineMs, fireMs } = effect;
-            const problem = this.guard.alive ? this.guard.arm(group, epoch, deadlineMs, fireMs) : 'lost';
-            this.#armed.set(group, problem === undefined ? 'armed' : 'failed');
-            this.later(this.#host.world.random.between(0, 3), () => this.#start(group, epoch, problem));
-          });
+          this.#leases.arm(effect);
+          break;
+        case 'promise':
+          noted.push(this.#leases.promise(effect));
+          break;
+        case 'answer':
+          this.#leases.answer(effect, noted);
           break;
         case 'run':
-          // follows the arming
+          this.#leases.start(effect.group, effect.epoch);
           break;
         case 'pet':
-          this.#pet(effect);
+          this.#leases.pet(effect);
           break;
         case 'stop':
-          this.#runners.get(effect.group)?.down(effect.how);
+          this.groups.get(effect.group)?.down(effect.how);
+          break;
+        case 'pause':
+          this.groups.get(effect.group)?.apply({ type: 'pause', paused: effect.paused });
+          break;
+        case 'cleanup':
+          this.groups.get(effect.group)?.apply({ type: 'cleanup', askedMs: effect.askedMs });
           break;
         case 'configure':
-          this.later(this.#host.world.random.between(1, 40), () => {
-            this.#save(effect.config);
-            this.#configure(effect.config);
-            this.#decide({ type: 'news' });
-          });
+          this.groups.configure(effect.config);
           break;
+        case 'alone':
         case 'lost':
-          this.#host.world.count('lease lost');
-          this.#host.world.note(
-            this.#host.name,
-            () => `lease of ${effect.group} epoch ${effect.epoch} lost: ${effect.why}`,
-          );
-          break;
         case 'refused':
         case 'reconnected':
           break;
@@ -283,64 +261,61 @@ export class Agent {
     }
   }
 
-  #start(group: string, epoch: number, problem: string | undefined): void {
-    const held = this.#keep.held[group];
-    const runner = this.#runners.get(group);
-    if (problem !== undefined)
-      runner?.giveUp({ resource: 'guard', severity: 'soft', reason: `not started: ${problem}` });
-    else if (held?.epoch === epoch && held.phase === 'active') runner?.up(epoch);
-  }
-
-  #pet(effect: Extract<KeepEffect, { kind: 'pet' }>): void {
-    const { group, epoch, deadlineMs, fireMs } = effect;
-    this.later(this.#host.world.random.between(0, 2), () => {
-      if (this.#armed.get(group) === 'pending') {
-        this.#pet(effect);
+  /** The runner has stopped all it knows. O5: the lease is given back only when the guard finds nothing of it left. */
+  onDown(group: string, failure: GiveUp | undefined): void {
+    const epoch = this.#keep.held[group]?.epoch;
+    if (epoch === undefined) {
+      this.#settled(group);
+      return;
+    }
+    this.decide({ type: 'closing', group });
+    this.#leases.close(group, epoch).once((closing) => {
+      if (closing === 'held') {
+        this.onStuck(group, 'the guard finds something held after everything was stopped');
         return;
       }
-      const problem = this.guard.alive ? this.guard.pet(group, epoch, deadlineMs, fireMs) : 'lost';
-      if (problem !== undefined && this.#keep.held[group]?.epoch === epoch)
-        this.#decide({ type: 'unprotected', group });
-    });
-  }
-
-  #configure(config: NodeConfig): void {
-    for (const { name, resources } of config.groups) {
-      const ids = resources.map((resource) => resource.id);
-      const runner = this.#runners.get(name);
-      if (runner !== undefined) runner.declare(ids);
-      else {
-        const made = new Runner(this, this.#host, name, ids);
-        this.#runners.set(name, made);
-        made.apply({ type: 'tick' });
+      if (this.#keep.held[group]?.epoch === epoch) {
+        if (this.groups.get(group)?.isWanted === true)
+          throw new Violation(`${group} is given back by ${this.#host.name} while its runner is bringing it up`);
+        this.decide({ type: 'stopped', group, ...(failure === undefined ? {} : { failure }) });
       }
-    }
-    this.#reconsider();
-  }
-
-  /** Both are kept until what the new one leaves out has been stopped: an agent that starts anew must know of everything. */
-  #save(config: NodeConfig): void {
-    const { disk } = this.#host;
-    disk.previous ??= disk.config;
-    disk.config = config;
-    this.#forgetPrevious(config);
-  }
-
-  #forgetPrevious(config: NodeConfig): void {
-    this.later(200, () => {
-      if (this.#host.disk.config !== config) return;
-      if ([...this.#runners.values()].every((runner) => runner.adopted)) this.#host.disk.previous = undefined;
-      else this.#forgetPrevious(config);
+      this.#settled(group);
     });
   }
 
-  #reconsider(): void {
-    const down = [...this.#runners.values()].filter((runner) => runner.isDown && !this.#ending);
-    this.#decide({ type: 'claimable', groups: new Set(down.map((runner) => runner.name)) });
+  #settled(group: string): void {
+    this.groups.settled(group);
+    this.reconsider();
+    this.#endWhenDown();
   }
-}
 
-function signature(report: GroupReport): string {
-  const { forMs: _since, epoch, state, ...rest } = report;
-  return `${epoch} ${state} ${JSON.stringify(rest)}`;
+  onStuck(group: string, reason: string): void {
+    this.#host.world.count('stuck');
+    this.groups.stuck(group, reason);
+    this.decide({ type: 'stuck', group });
+    this.decide({ type: 'news' });
+  }
+
+  onGroupChange(runner: Runner): void {
+    this.groups.onChange();
+    const held = this.#keep.held[runner.name];
+    if (held !== undefined && this.#telling.isUrgent(runner, held)) this.decide({ type: 'news' });
+  }
+
+  /** The policy of the node has changed. */
+  review(): void {
+    this.process.act(() => {
+      this.groups.review();
+      this.reconsider();
+    });
+  }
+
+  /** Which groups may be claimed, or are refused, may have changed. */
+  reconsider(): void {
+    this.process.act(() => {
+      const groups = this.#end === undefined ? this.groups.claimable() : new Set<string>();
+      this.decide({ type: 'claimable', groups });
+      if (!this.#telling.refusalsAreKnown(this.groups.refusals())) this.decide({ type: 'news' });
+    });
+  }
 }

@@ -1,80 +1,105 @@
 /**
- * One machine of the storm: its clock, its disk, what runs on it, its guard and its agent.
+ * One machine of the simulator: its clock, its disk, what runs on it, its guard and its agent.
  *
  * A resource counts as up from the first moment its start script runs until its stop has succeeded: that is when it could do harm.
  */
-import { CLOCK_GRANULARITY_MS } from '../../schemas/limits.ts';
-import type { NodeConfig, Report } from '../../schemas/wire.ts';
+import type { DownMessage, Report } from '../../schemas/wire.ts';
 import { Agent } from './agent.ts';
+import type { LanMessage } from './agent-lan.ts';
+import { HostClock } from './clock.ts';
+import { type Disk, emptyDisk } from './disk.ts';
 import { Guard } from './guard.ts';
 import type { World } from './world.ts';
 
 /** An action of a resource, as a process on this host. */
 export interface Operation {
   readonly group: string;
-  readonly resource: string;
   /** Ends it as a signal would; its outcome is then a failure. */
   readonly abort: () => void;
-  /** The processes are gone and nobody hears of it. */
+  /** The processes are gone. */
   readonly kill: () => void;
 }
 
-export interface Troubles {
+const NO_TROUBLES = {
   /** Starts fail this often. */
-  startFails: number;
+  startFails: 0,
   /** Stops hang this often, also forced ones: only the guard helps. */
-  stopHangs: number;
+  stopHangs: 0,
   /** Resources die by themselves this often, once per monitor. */
-  dies: number;
-  persistMs: number;
-}
+  dies: 0,
+  /** A durable write takes at most so long. */
+  persistMs: 20,
+  diskFails: false,
+  /** The agent may lose the processor for so long between any two steps. */
+  busyMs: 0,
+  /** It is stopped (SIGSTOP) this often between two steps, … */
+  freezes: 0,
+  /** … or ends there. */
+  crashes: 0,
+  /** The guard is as late as it may be. */
+  guardLate: false,
+};
 
-export interface Disk {
-  history: string | null;
-  epochs: Readonly<Record<string, number>>;
-  config: NodeConfig | undefined;
-  /** The one before, while something of it may still be up. */
-  previous: NodeConfig | undefined;
+/** How the host reaches others. */
+export interface Wires {
+  readonly report: (from: Host, report: Report) => void;
+  /** To whoever has this address. */
+  readonly lan: (from: Host, address: string, message: LanMessage) => void;
 }
 
 export class Host {
   readonly world: World;
+  /** Of the machine, also its address in the LAN. */
   readonly name: string;
-  readonly #send: (report: Report, way: 'socket' | 'post') => void;
-  readonly #rate: number;
-  #bootedAt = 0;
-  #bootOffset = 0;
-  #boots = 0;
-  #incarnations = 0;
+  /** Who it says it is: a clone has the name of another. */
+  readonly node: string;
+  readonly wires: Wires;
+  readonly clock: HostClock;
+  readonly disk: Disk;
+  readonly troubles = { ...NO_TROUBLES };
+  /** Groups that the policy of the node forbids. */
+  readonly refuses = new Set<string>();
   readonly #operations = new Set<Operation>();
-  readonly disk: Disk = { history: null, epochs: {}, config: undefined, previous: undefined };
-  readonly troubles: Troubles = { startFails: 0, stopHangs: 0, dies: 0, persistMs: 20 };
+  #held: (() => void)[] = [];
+  #boots = 0;
+  #sequence = 0;
+  #incarnations = 0;
   guard: Guard | undefined;
   agent: Agent | undefined;
   powered = false;
+  asleep = false;
 
-  constructor(world: World, name: string, send: (report: Report, way: 'socket' | 'post') => void) {
+  constructor(world: World, name: string, wires: Wires, original?: Host) {
     this.world = world;
     this.name = name;
-    this.#send = send;
-    this.#rate = world.random.pick([1 - 1e-3, 1, 1 + 1e-3]);
+    this.node = original?.node ?? name;
+    this.wires = wires;
+    this.clock = new HostClock(world);
+    this.disk = original === undefined ? emptyDisk() : { ...original.disk };
   }
 
-  /** CLOCK_BOOTTIME, whole ms. */
-  exactMs(): number {
-    return Math.floor(this.#bootOffset + (this.world.now - this.#bootedAt) * this.#rate);
+  /** Grows with every message to a peer, also over a restart of the agent (peer-sessions.ts). */
+  nextSequence(): number {
+    this.#sequence += 1;
+    return this.#sequence;
   }
 
-  /** CLOCK_BOOTTIME as the agent reads it. */
-  bootMs(): number {
-    return Math.floor(this.exactMs() / CLOCK_GRANULARITY_MS) * CLOCK_GRANULARITY_MS;
+  newIncarnation(): string {
+    this.#incarnations += 1;
+    return `${this.name}-${this.#incarnations}`;
+  }
+
+  /** Now, or when the host has been woken. */
+  whenAwake(act: () => void): void {
+    if (this.asleep) this.#held.push(act);
+    else act();
   }
 
   /** After that many milliseconds of this host's clock, if it is still the same boot. */
   afterOwn(ms: number, act: () => void): void {
     const boot = this.#boots;
-    this.world.after(ms / this.#rate, () => {
-      if (this.powered && this.#boots === boot) act();
+    this.world.after(this.clock.trueMs(ms), () => {
+      if (this.powered && this.#boots === boot) this.whenAwake(act);
     });
   }
 
@@ -82,8 +107,7 @@ export class Host {
     if (this.powered) return;
     this.powered = true;
     this.#boots += 1;
-    this.#bootedAt = this.world.now;
-    this.#bootOffset = this.world.random.between(1_000, 20_000);
+    this.clock.boot();
     this.world.note(this.name, () => 'boots');
     this.startAgent();
   }
@@ -91,29 +115,47 @@ export class Host {
   powerOff(): void {
     if (!this.powered) return;
     this.world.note(this.name, () => 'loses power');
+    this.asleep = false;
+    this.#held = [];
     this.killAgent('power', true);
     for (const operation of [...this.#operations]) operation.kill();
     this.powered = false;
-    this.guard = undefined;
+    this.#loseGuard();
     this.#allDown();
+    this.world.referee.wakes(this.name);
+  }
+
+  /** To memory: nothing runs, and the clock goes on. */
+  suspend(): void {
+    if (!this.powered || this.asleep) return;
+    this.world.note(this.name, () => 'is suspended');
+    this.asleep = true;
+    this.world.referee.sleeps(this.name);
+  }
+
+  wake(): void {
+    if (!this.asleep) return;
+    this.world.note(this.name, () => 'wakes');
+    this.asleep = false;
+    this.guard?.wake();
+    this.world.referee.wakes(this.name);
+    const held = this.#held;
+    this.#held = [];
+    for (const act of held) this.whenAwake(act);
+  }
+
+  /** May it be suspended? Not while something is up that no guard answers for: after waking it would be up for a while. */
+  get guarded(): boolean {
+    const { guard, agent } = this;
+    if (!this.powered || guard === undefined || agent?.ending === true) return false;
+    return this.world.groups.every((group) => guard.groups.has(group) || !this.holdsAny(group));
   }
 
   /** The unit starts the agent again. */
   startAgent(): void {
     if (!this.powered || this.agent !== undefined) return;
     this.guard ??= new Guard(this);
-    const { guard } = this;
-    const adopted = guard.incarnation !== undefined;
-    if (!adopted) {
-      this.#incarnations += 1;
-      guard.incarnation = `${this.name}-${this.#incarnations}`;
-    }
-    this.world.note(
-      this.name,
-      () => `agent starts, ${adopted ? 'goes on as' : 'new incarnation'} ${guard.incarnation}`,
-    );
-    this.agent = new Agent(this, guard, adopted, this.#send);
-    this.agent.begin();
+    this.agent = Agent.start(this, this.guard);
   }
 
   /** @param withOperations its scripts die with it, as under the guard's hand; alone, they may go on. */
@@ -122,57 +164,79 @@ export class Host {
     if (agent === undefined) return;
     this.world.note(this.name, () => `agent ends: ${why}`);
     this.agent = undefined;
-    agent.dead = true;
+    agent.die();
     for (const operation of [...this.#operations])
       if (withOperations || this.world.random.chance(0.5)) operation.kill();
     this.afterOwn(this.world.random.between(100, 3_000), () => this.startAgent());
   }
 
+  /** It is killed, and nobody protects what runs any more. */
   loseGuard(): void {
-    const { guard, agent } = this;
-    if (guard === undefined || agent === undefined) return;
+    const { agent } = this;
     this.world.note(this.name, () => 'the guard is lost');
-    guard.alive = false;
-    this.guard = undefined;
-    agent.onGuardLost();
+    this.#loseGuard();
+    agent?.onGuardLost();
   }
 
-  receive(message: Parameters<Agent['receive']>[0]): void {
-    this.agent?.receive(message);
+  #loseGuard(): void {
+    if (this.guard !== undefined) this.guard.alive = false;
+    this.guard = undefined;
+  }
+
+  receive(message: DownMessage): void {
+    if (!this.asleep) this.agent?.receive(message);
+  }
+
+  hear(message: LanMessage): void {
+    if (!this.asleep) this.agent?.lan.receive(message);
   }
 
   holdsAny(group: string): boolean {
-    return this.world.referee.where(group).some(({ host }) => host === this.name);
+    return this.world.referee.on(group, this.name).length > 0;
   }
 
   /** The guard's own system calls. */
   forceDown(group: string): void {
     for (const operation of [...this.#operations]) if (operation.group === group) operation.kill();
-    for (const { host, resources } of this.world.referee.where(group))
-      if (host === this.name) for (const resource of resources) this.world.referee.down(group, resource, host);
+    for (const resource of this.world.referee.on(group, this.name)) this.world.referee.down(group, resource, this.name);
   }
 
   #allDown(): void {
-    for (const group of this.disk.config?.groups ?? []) this.forceDown(group.name);
+    for (const group of this.world.groups) this.forceDown(group);
   }
 
   /** A process that ends after its time, or is ended. */
-  operate(group: string, resource: string, ms: number, done: (ended: 'done' | 'aborted') => void): Operation {
+  operate(group: string, ms: number, done: (ended: 'done' | 'aborted') => void): Operation {
     let open = true;
-    const end = (ended: 'done' | 'aborted' | undefined) => {
+    const end = (ended: 'done' | 'aborted') => {
       if (!open) return;
       open = false;
       this.#operations.delete(operation);
-      if (ended !== undefined) done(ended);
+      done(ended);
     };
     const operation: Operation = {
       group,
-      resource,
       abort: () => this.afterOwn(this.world.random.between(1, 5), () => end('aborted')),
-      kill: () => end(undefined),
+      // its parent, where that lives, sees it end
+      kill: () => end('aborted'),
     };
     this.#operations.add(operation);
-    this.afterOwn(ms, () => end('done'));
+    if (Number.isFinite(ms)) this.afterOwn(ms, () => end('done'));
     return operation;
+  }
+
+  /** The host is as it should be. */
+  heal(): void {
+    Object.assign(this.troubles, NO_TROUBLES);
+    this.refuses.clear();
+    this.powerOn();
+    this.wake();
+    this.agent?.process.resume();
+    if (this.agent?.ending === true) {
+      // a shutdown that has begun comes to its end
+      this.powerOff();
+      this.powerOn();
+    }
+    this.agent?.reconsider();
   }
 }

@@ -1,4 +1,4 @@
-/** One group on a host of the storm: the real runner (run.ts) with resources that are made of chance, driven as group.ts drives it. */
+/** One group on a host of the simulator: the real runner (run.ts) with resources that are made of chance, driven as group.ts drives it. */
 import {
   allStopped,
   type Declared,
@@ -7,13 +7,17 @@ import {
   newRun,
   type RunEffect,
   type RunEvent,
+  type RunOutcome,
   type RunState,
   run,
   runDue,
 } from '../../node-agent/agent/run.ts';
-import type { GroupReport } from '../../schemas/wire.ts';
+import { handsOff } from '../../node-agent/agent/run-state.ts';
+import type { GroupReport, NodeGroup } from '../../schemas/wire.ts';
 import type { Agent } from './agent.ts';
 import type { Host, Operation } from './host.ts';
+import { Violation } from './referee.ts';
+import { Timer } from './world.ts';
 
 interface Action {
   readonly effect: Extract<RunEffect, { kind: 'probe' | 'start' | 'repair' | 'stop' }>;
@@ -24,8 +28,16 @@ interface Action {
 /** Times of the actions, ms: longer than some leases, so that a lease may end under any of them. */
 const TIMES = { startMs: 3_000, stopMs: 2_500, monitorMs: 1_000, monitorIntervalMs: 10_000 };
 
-export function declaredOf(group: string, id: string): Declared {
-  return { key: `${group}/${id}`, id, times: TIMES, repairable: id === 'ip' };
+type Resources = NodeGroup['resources'];
+
+function declaredOf(group: string, resources: Resources): Declared[] {
+  return resources.map(({ id, policy }) => ({
+    key: `${group}/${id}`,
+    id,
+    times: TIMES,
+    policy,
+    repairable: id === 'ip',
+  }));
 }
 
 export class Runner {
@@ -33,57 +45,91 @@ export class Runner {
   readonly #host: Host;
   readonly #agent: Agent;
   readonly #queues = new Map<string, Action[]>();
+  readonly #timer: Timer;
   #state: RunState;
-  #timer = 0;
+  #reported: { readonly state: RunState; readonly signature: string } | undefined;
+  #applying = false;
+  readonly #waiting: RunEvent[] = [];
 
-  constructor(agent: Agent, host: Host, name: string, resources: readonly string[]) {
+  constructor(agent: Agent, host: Host, name: string, resources: Resources) {
     this.name = name;
     this.#host = host;
     this.#agent = agent;
-    this.#state = newRun(
-      name,
-      resources.map((id) => declaredOf(name, id)),
-      host.bootMs(),
-    );
+    this.#state = newRun(name, declaredOf(name, resources), host.clock.bootMs());
+    this.#timer = new Timer(host.world, () => agent.process.act(() => this.apply({ type: 'tick' })));
   }
 
+  /** An effect that was decided earlier is never carried out after one that was decided later. */
   apply(event: RunEvent): void {
+    this.#waiting.push(event);
+    if (this.#applying) return;
+    this.#applying = true;
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) this.#applyOne(next);
+    this.#applying = false;
+  }
+
+  #applyOne(event: RunEvent): void {
+    if (this.#agent.process.dead) return;
     const before = this.#state;
-    const now = this.#host.bootMs();
-    const outcome = run(before, event, now);
+    const nowMs = this.#host.clock.bootMs();
+    const outcome = run(before, event, nowMs);
     this.#state = outcome.state;
+    this.#assertHandsOff(before, outcome);
     for (const effect of outcome.effects) this.#carryOut(effect);
-    this.#schedule(now);
-    if (outcome.state !== before) this.#agent.onGroupChange(this.name);
+    this.#schedule(nowMs);
+    if (outcome.state !== before) this.#agent.onGroupChange(this);
   }
 
   down(how: 'graceful' | 'forced'): void {
     this.apply({ type: 'want', want: how === 'graceful' ? 'down' : 'down-now', epoch: this.#state.epoch });
   }
 
-  up(epoch: number): void {
-    this.apply({ type: 'want', want: 'up', epoch });
+  up(epoch: number, paused: boolean): void {
+    this.apply({ type: 'want', want: 'up', epoch, paused });
   }
 
   giveUp(failure: GiveUp): void {
     this.apply({ type: 'give-up', failure });
   }
 
-  declare(resources: readonly string[]): void {
-    this.apply({ type: 'declare', resources: resources.map((id) => declaredOf(this.name, id)) });
+  declare(resources: Resources): void {
+    this.apply({ type: 'declare', resources: declaredOf(this.name, resources) });
   }
 
   get isDown(): boolean {
     return this.#state.want !== 'up' && this.#state.settled && allStopped(this.#state);
   }
 
-  /** The newest declaration is in force. */
-  get adopted(): boolean {
-    return this.#state.next === undefined;
+  get isWanted(): boolean {
+    return this.#state.want === 'up';
+  }
+
+  /** A new declaration waits until what it changes has been stopped. */
+  get pending(): boolean {
+    return this.#state.next !== undefined;
   }
 
   report(): GroupReport {
-    return groupReport(this.#state, this.#host.bootMs());
+    return groupReport(this.#state, this.#host.clock.bootMs());
+  }
+
+  /** All of a report but the time that passes. */
+  get signature(): string {
+    const known = this.#reported;
+    if (known?.state === this.#state) return known.signature;
+    const { forMs: _since, epoch, state, ...rest } = this.report();
+    const signature = `${epoch} ${state} ${JSON.stringify(rest)}`;
+    this.#reported = { state: this.#state, signature };
+    return signature;
+  }
+
+  /** A group that is paused or on hold is only looked at, from one moment to the next in which it still is. */
+  #assertHandsOff(before: RunState, { state, effects }: RunOutcome): void {
+    if (handsOff(before) === undefined || handsOff(state) === undefined) return;
+    this.#host.world.count('hands off');
+    for (const { kind } of effects)
+      if (kind === 'start' || kind === 'stop' || kind === 'repair')
+        throw new Violation(`${this.name} is ${handsOff(before)} on ${this.#host.name}, and asks for a ${kind}`);
   }
 
   #carryOut(effect: RunEffect): void {
@@ -95,7 +141,7 @@ export class Runner {
         this.#agent.onDown(this.name, effect.failure);
         return;
       case 'stuck':
-        this.#agent.onStuck(this.name);
+        this.#agent.onStuck(this.name, effect.reason);
         return;
       case 'abort': {
         const last = this.#queues.get(effect.key)?.at(-1);
@@ -111,7 +157,7 @@ export class Runner {
         const queue = this.#queues.get(effect.key) ?? [];
         this.#queues.set(effect.key, queue);
         queue.push({ effect, calledOff: false, operation: undefined });
-        if (queue.length === 1) this.#agent.later(0, () => this.#next(effect.key));
+        if (queue.length === 1) this.#agent.process.later(0, () => this.#next(effect.key));
         return;
       }
       default:
@@ -122,16 +168,15 @@ export class Runner {
   #next(key: string): void {
     const action = this.#queues.get(key)?.[0];
     if (action === undefined) return;
-    const { effect } = action;
-    const needsGuard = effect.kind === 'start';
-    if (!needsGuard) {
+    if (action.effect.kind !== 'start') {
       this.#operate(action);
       return;
     }
-    // what a start makes exclusive is known to the guard before it begins
-    this.#agent.later(this.#host.world.random.between(0, 3), () => {
-      const problem = this.#agent.guard.alive ? this.#agent.guard.hold(this.name) : 'lost';
-      if (problem === undefined) this.#operate(action);
+    // what a start makes exclusive is known to the guard before it begins; between the two the process may lose the processor, too
+    this.#agent.process.soon(() => {
+      const { guard } = this.#agent;
+      const problem = guard.alive ? guard.hold(this.name) : 'lost';
+      if (problem === undefined) this.#agent.process.soon(() => this.#operate(action));
       else
         this.#end(action, {
           type: 'started',
@@ -146,41 +191,46 @@ export class Runner {
     const { world, troubles, name: host } = this.#host;
     const { random, referee } = world;
     const id = effect.key.slice(this.name.length + 1);
-    const failed = { ok: false, severity: 'soft', reason: 'failed' } as const;
     const hangs =
       effect.kind === 'stop' && this.#agent.guard.alive && this.isUp(id) && random.chance(troubles.stopHangs);
     const takesMs = hangs ? Number.POSITIVE_INFINITY : durationOf(effect, random.next());
     const fails = effect.kind === 'start' && random.chance(troubles.startFails);
-    if (effect.kind === 'start' || effect.kind === 'repair')
-      referee.up(this.name, id, {
-        epoch: this.#state.epoch,
-        host,
-        incarnation: this.#agent.incarnation,
-      });
+    if (effect.kind === 'start' || effect.kind === 'repair') this.#begins(effect.kind, id);
     const timeLimit = Math.min(takesMs, effect.timeoutMs);
-    action.operation = this.#host.operate(this.name, id, timeLimit, (ended) => {
+    action.operation = this.#host.operate(this.name, timeLimit, (ended) => {
       const ok = ended === 'done' && takesMs <= effect.timeoutMs && !fails;
       if (effect.kind === 'stop' && ok) referee.down(this.name, id, host);
-      if (this.#agent.dead) return;
-      this.#agent.later(0, () => this.#end(action, outcomeOf()));
-      const outcomeOf = (): RunEvent => {
-        const { key } = effect;
-        if (effect.kind === 'probe')
-          return {
-            type: 'probed',
-            key,
-            probe: ok
-              ? { state: this.isUp(id) ? 'running' : 'stopped' }
-              : { state: 'failed', severity: 'soft', reason: 'monitor' },
-          };
-        const outcome = ok ? ({ ok: true } as const) : failed;
-        if (effect.kind === 'start') return { type: 'started', key, outcome };
-        if (effect.kind === 'repair') return { type: 'repaired', key, outcome };
-        return { type: 'stopped', key, rung: effect.rung, outcome };
-      };
+      this.#agent.process.act(() => this.#end(action, this.#outcome(effect, id, ok)));
     });
     if (action.calledOff) action.operation.abort();
     if (effect.kind === 'probe' && effect.recurring && random.chance(troubles.dies)) referee.down(this.name, id, host);
+  }
+
+  /** From now on it could do harm. */
+  #begins(kind: 'start' | 'repair', id: string): void {
+    const { world, name: host, node, disk } = this.#host;
+    const { guard, incarnation } = this.#agent;
+    const { epoch } = this.#state;
+    // what was taken away is put back under the lease by which it was started
+    const armed = kind === 'start' ? guard.groups.get(this.name)?.epoch : epoch;
+    const onDisk = disk.epochs.epochs[this.name] ?? 0;
+    world.referee.up(this.name, id, { epoch, host, node, incarnation, armed, onDisk });
+  }
+
+  #outcome(effect: Action['effect'], id: string, ok: boolean): RunEvent {
+    const { key } = effect;
+    if (effect.kind === 'probe')
+      return {
+        type: 'probed',
+        key,
+        probe: ok
+          ? { state: this.isUp(id) ? 'running' : 'stopped' }
+          : { state: 'failed', severity: 'soft', reason: 'monitor' },
+      };
+    const outcome = ok ? ({ ok: true } as const) : ({ ok: false, severity: 'soft', reason: 'failed' } as const);
+    if (effect.kind === 'start') return { type: 'started', key, outcome };
+    if (effect.kind === 'repair') return { type: 'repaired', key, outcome };
+    return { type: 'stopped', key, rung: effect.rung, outcome };
   }
 
   isUp(id: string): boolean {
@@ -194,13 +244,12 @@ export class Runner {
     if (queue?.[0] !== undefined) this.#next(action.effect.key);
   }
 
-  #schedule(now: number): void {
-    const due = runDue(this.#state, now);
-    const timer = ++this.#timer;
-    if (due === undefined) return;
-    this.#agent.later(Math.max(1, due - now + 1), () => {
-      if (timer === this.#timer) this.apply({ type: 'tick' });
-    });
+  #schedule(nowMs: number): void {
+    const due = runDue(this.#state, nowMs);
+    const { world, clock } = this.#host;
+    this.#timer.set(
+      due === undefined ? Number.POSITIVE_INFINITY : world.now + clock.trueMs(Math.max(1, due - nowMs + 1)),
+    );
   }
 }
 

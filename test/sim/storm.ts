@@ -1,269 +1,123 @@
 /**
- * A cluster of three hosts in a storm: faults of a few kinds, chosen by the seed, for some minutes; then quiet, in which every group
- * has to come up somewhere again.
+ * One seed of the simulator: a cluster, faults of a few kinds that the seed chooses, and the referee who looks at every event; then quiet,
+ * in which every group has to come up somewhere again.
  */
-import type { Config } from '../../schemas/config.ts';
-import { LEASE_PROFILES } from '../../schemas/limits.ts';
-import type { DownMessage, Report } from '../../schemas/wire.ts';
-import { Coordinator } from './coordinator.ts';
-import { Host } from './host.ts';
-import { Violation, World } from './world.ts';
+import type { ClusterState } from '../../worker/decide/index.ts';
+import { Availability } from './availability.ts';
+import { Calm } from './calm.ts';
+import { Cluster } from './cluster.ts';
+import { Director } from './faults/director.ts';
+import { COVERED, Faults, UNCOVERED } from './faults/index.ts';
+import { Violation } from './referee.ts';
+import type { WorldOptions } from './world.ts';
+
+/** In the quiet every group is up again after this time and so many leases at the latest: those run out, quarantines and back-offs end. */
+const QUIET_MS = 75_000;
+const QUIET_LEASES = 5;
+const GRACE = 10;
+const GRACE_MS = 2_000;
+/** Beside the kinds of fault: what `--only` knows as well. */
+export const CHAINS = 'chains';
+export const OUTAGES = 'outages';
+export const KINDS: readonly string[] = [...Object.keys(COVERED), CHAINS, OUTAGES];
+export const UNCOVERED_KINDS: readonly string[] = Object.keys(UNCOVERED);
+
+export interface StormOptions extends WorldOptions {
+  /** Left out: the seed draws it. */
+  readonly stormMs?: number;
+  /** These kinds of fault, all of them. Left out: the seed draws some of those that are covered. */
+  readonly only?: readonly string[];
+}
 
 export interface StormResult {
   readonly violation: string | undefined;
   readonly counts: ReadonlyMap<string, number>;
   readonly timeline: string;
+  readonly simulatedMs: number;
 }
 
-const HOSTS = ['a', 'b', 'c'];
-const PROFILES = Object.values(LEASE_PROFILES);
-/** In the quiet every group is up again after this time at the latest: leases of 15 s run out, quarantines and back-offs end. */
-const QUIET_MS = 75_000;
+export class Storm {
+  readonly cluster: Cluster;
+  readonly #faults: Faults;
+  readonly #calm: Calm;
+  readonly #options: StormOptions;
+  readonly #stormMs: number;
+  readonly #quietMs: number;
 
-function configOf(timing: Config['timing'], second: boolean): Config {
-  const ip = (id: string) => ({ type: 'vip', id, address: '192.0.2.10/24', times: {} }) as const;
-  return {
-    cluster: 'storm',
-    nodes: HOSTS,
-    timing,
-    groups: {
-      db: { name: 'db', on: HOSTS, resources: [ip('ip'), ip(second ? 'mail' : 'web')] },
-      log: { name: 'log', on: ['b', 'c'], resources: [ip('ip')] },
-    },
-  };
-}
-
-class Storm {
-  readonly world: World;
-  readonly coordinator: Coordinator;
-  readonly hosts: readonly Host[];
-  /** Ways that are cut: `a>` to the coordinator, `>a` from it. */
-  readonly #cut = new Set<string>();
-  #loss = 0;
-  #duplicates = 0;
-  #delayMs = 0;
-  #operations = 0;
-
-  constructor(seed: number, record: boolean) {
-    this.world = new World(seed, record);
-    const profile = this.world.random.pick([LEASE_PROFILES.default, LEASE_PROFILES.default, LEASE_PROFILES.fast]);
-    this.coordinator = new Coordinator(this.world, configOf(profile, false), (node, message) =>
-      this.#toHost(node, message),
-    );
-    this.hosts = HOSTS.map((name) => new Host(this.world, name, (report) => this.#toCoordinator(name, report)));
-  }
-
-  #toCoordinator(name: string, report: Report): void {
-    this.#travel(`${name}>`, () => this.coordinator.receive(report));
-  }
-
-  #toHost(name: string, message: DownMessage): void {
-    const host = this.hosts.find((candidate) => candidate.name === name);
-    this.#travel(`>${name}`, () => host?.receive(message));
-  }
-
-  #travel(way: string, arrive: () => void): void {
-    const { random } = this.world;
-    const copies = random.chance(this.#duplicates) ? 2 : 1;
-    for (let copy = 0; copy < copies; copy++) {
-      if (this.#cut.has(way) || random.chance(this.#loss)) continue;
-      const spike = random.chance(0.1) ? random.exponential(this.#delayMs + 1) : 0;
-      this.world.after(random.between(1, 25) + spike + (copy > 0 ? random.between(0, 3_000) : 0), arrive);
-    }
-  }
-
-  /** One fault of each kind, which ends by itself. */
-  readonly #kinds: Readonly<Record<string, () => void>> = {
-    'lossy network': () =>
-      this.#for(
-        10_000,
-        () => (this.#loss = 0.3),
-        () => (this.#loss = 0),
-      ),
-    duplicates: () =>
-      this.#for(
-        20_000,
-        () => (this.#duplicates = 0.3),
-        () => (this.#duplicates = 0),
-      ),
-    'slow network': () =>
-      this.#for(
-        15_000,
-        () => (this.#delayMs = 2_000),
-        () => (this.#delayMs = 0),
-      ),
-    isolation: () => this.#cutFor(['>', '<'], 10_000),
-    'one-way cut': () => this.#cutFor([this.world.random.pick(['>', '<'])], 10_000),
-    'cut of all': () => {
-      for (const { name } of this.hosts) this.#cutFor(['>', '<'], 5_000, name);
-    },
-    pause: () => {
-      const { agent } = this.#someHost();
-      if (agent === undefined || agent.ending) return;
-      this.#for(
-        4_000,
-        () => agent.pause(),
-        () => agent.resume(),
-      );
-    },
-    'agent crash': () => {
-      const host = this.#someHost();
-      if (host.agent !== undefined && !host.agent.ending) host.killAgent('crash', false);
-    },
-    reboot: () => {
-      const host = this.#someHost();
-      this.#for(
-        8_000,
-        () => host.powerOff(),
-        () => host.powerOn(),
-      );
-    },
-    'declared dead': () => {
-      const host = this.#someHost();
-      this.#for(
-        15_000,
-        () => host.powerOff(),
-        () => host.powerOn(),
-      );
-      this.world.after(this.world.random.between(500, 6_000), () => {
-        if (!host.powered) this.coordinator.act({ type: 'confirm-dead', node: host.name });
-      });
-    },
-    'guard lost': () => {
-      const host = this.#someHost();
-      if (host.agent !== undefined && !host.agent.paused && host.troubles.stopHangs === 0) host.loseGuard();
-    },
-    'coordinator restarts': () =>
-      this.#for(
-        200,
-        () => this.coordinator.crash(),
-        () => this.coordinator.begin(),
-      ),
-    'coordinator away': () =>
-      this.#for(
-        12_000,
-        () => this.coordinator.crash(),
-        () => this.coordinator.begin(),
-      ),
-    'slow storage': () =>
-      this.#for(
-        10_000,
-        () => (this.coordinator.slowDiskMs = 1_500),
-        () => (this.coordinator.slowDiskMs = 0),
-      ),
-    'clock forward': () => this.coordinator.stepClock(this.world.random.exponential(30_000)),
-    'clock back': () => this.coordinator.stepClock(-this.world.random.exponential(30_000)),
-    'failing starts': () => this.#trouble('startFails', 0.5, 0),
-    'hanging stops': () => this.#trouble('stopHangs', 0.4, 0),
-    'dying resources': () => this.#trouble('dies', 0.5, 0),
-    'slow disk': () => this.#trouble('persistMs', 2_000, 20),
-    'other timing': () => {
-      const { random } = this.world;
-      this.coordinator.act({ type: 'apply', config: configOf(random.pick(PROFILES), random.chance(0.5)) });
-    },
-    move: () =>
-      this.coordinator.act({
-        type: 'move',
-        group: this.world.random.pick(['db', 'log']),
-        to: this.world.random.chance(0.5) ? null : this.world.random.pick(HOSTS),
-        operation: this.#operation(),
-      }),
-    standby: () => {
-      const node = this.#someHost().name;
-      this.coordinator.act({ type: 'node-standby', node, operation: this.#operation() });
-      this.world.after(this.world.random.exponential(8_000), () => this.coordinator.act({ type: 'node-ready', node }));
-    },
-    'group stop': () => {
-      const group = this.world.random.pick(['db', 'log']);
-      this.coordinator.act({ type: 'group-stop', group, operation: this.#operation() });
-      this.world.after(this.world.random.exponential(5_000), () =>
-        this.coordinator.act({ type: 'group-start', group, operation: this.#operation() }),
-      );
-    },
-    cleanup: () => this.coordinator.act({ type: 'cleanup', group: 'db' }),
-  };
-
-  #operation(): string {
-    this.#operations += 1;
-    return `op-${this.#operations}`;
-  }
-
-  #someHost(): Host {
-    return this.world.random.pick(this.hosts);
-  }
-
-  #for(meanMs: number, begin: () => void, end: () => void): void {
-    begin();
-    this.world.after(this.world.random.exponential(meanMs), end);
-  }
-
-  #cutFor(directions: readonly string[], meanMs: number, host = this.#someHost().name): void {
-    const ways = directions.map((direction) => (direction === '>' ? `${host}>` : `>${host}`));
-    const change = (what: 'add' | 'delete') => {
-      for (const way of ways) this.#cut[what](way);
-    };
-    this.#for(
-      meanMs,
-      () => change('add'),
-      () => change('delete'),
-    );
-  }
-
-  #trouble(key: keyof Host['troubles'], value: number, normal: number): void {
-    const { troubles } = this.#someHost();
-    this.#for(
-      15_000,
-      () => (troubles[key] = value),
-      () => (troubles[key] = normal),
-    );
+  constructor(options: StormOptions) {
+    this.#options = options;
+    this.cluster = new Cluster(options);
+    this.#faults = new Faults(this.cluster);
+    this.#calm = new Calm(this.#faults, new Availability(this.cluster));
+    const { random } = this.cluster.world;
+    const { scale, first } = this.cluster.kind;
+    this.#stormMs = options.stormMs ?? random.pick([3, 5, 5, 8]) * 60_000 * scale;
+    this.#quietMs = QUIET_MS + QUIET_LEASES * first.timing.leaseMs;
   }
 
   /** Each seed draws its own few kinds: rare combinations come up that a mixture of everything would drown. */
   #begin(): void {
-    const { random } = this.world;
-    for (const [kind, strike] of Object.entries(this.#kinds)) {
-      if (random.chance(0.5)) continue;
-      const meanMs = random.between(8_000, 60_000);
-      const next = () =>
-        this.world.after(random.exponential(meanMs), () => {
-          if (this.world.quiet) return;
-          this.world.count('fault');
-          this.world.note('FAULT', () => kind);
-          strike();
-          next();
-        });
-      next();
+    const { random } = this.cluster.world;
+    const { only } = this.#options;
+    // some seeds leave a cluster hardly any peace, others let it settle in between
+    const pace = random.pick([0.5, 1, 2, 4]);
+    const share = random.pick([0.15, 0.3, 0.6]);
+    const isDrawn = (name: string, chance: number) =>
+      only === undefined ? random.chance(chance) && name in COVERED : only.includes(name);
+    for (const [name, strike] of Object.entries({ ...COVERED, ...UNCOVERED })) {
+      if (!isDrawn(name, share)) continue;
+      const meanMs = pace * random.between(8_000, 60_000) * this.#faults.scale;
+      this.#again(meanMs, () => {
+        this.#struck(name);
+        strike(this.#faults);
+      });
     }
+    const directed = only === undefined ? random.chance(0.5) : only.includes(CHAINS);
+    if (directed) new Director(this.#faults).begin();
+    const outages = only === undefined ? random.chance(0.3) : only.includes(OUTAGES);
+    if (outages) this.#again(120_000 * this.#faults.scale, () => this.#calm.outage());
   }
 
-  /** Every fault ends, whatever its own time. */
-  #heal(): void {
-    this.world.quiet = true;
-    this.world.note('FAULT', () => 'all faults end');
-    this.#cut.clear();
-    this.#loss = this.#duplicates = this.#delayMs = this.coordinator.slowDiskMs = 0;
-    this.coordinator.begin();
-    for (const host of this.hosts) {
-      Object.assign(host.troubles, { startFails: 0, stopHangs: 0, dies: 0, persistMs: 20 });
-      host.powerOn();
-      host.agent?.resume();
-      host.startAgent();
-      this.coordinator.act({ type: 'node-ready', node: host.name });
-    }
-    for (const group of ['db', 'log']) {
-      this.coordinator.act({ type: 'cleanup', group });
-      this.coordinator.act({ type: 'group-start', group, operation: this.#operation() });
-    }
+  #again(meanMs: number, strike: () => void): void {
+    const { world } = this.cluster;
+    world.after(world.random.exponential(meanMs), () => {
+      if (world.quiet) return;
+      if (!this.#faults.calm) strike();
+      this.#again(meanMs, strike);
+    });
   }
 
-  run(stormMs: number): string | undefined {
+  #struck(kind: string): void {
+    const { world } = this.cluster;
+    world.count('fault');
+    world.count(`fault: ${kind}`);
+    world.note('FAULT', () => kind);
+  }
+
+  run(): StormResult {
+    const { world } = this.cluster;
+    const violation = this.#violation();
+    return { violation, counts: world.counts, timeline: world.timeline, simulatedMs: world.now };
+  }
+
+  #violation(): string | undefined {
+    const { world, hosts } = this.cluster;
     try {
-      for (const host of this.hosts) host.powerOn();
-      this.world.run(5_000);
+      // V is asymmetric at first: who comes later is no voter yet
+      const late = world.random.chance(0.5);
+      for (const host of hosts)
+        if (late && host !== hosts[1] && world.random.chance(0.4))
+          world.after(world.random.between(5_000, 40_000), () => host.powerOn());
+        else host.powerOn();
+      world.run(5_000);
       this.#begin();
-      this.world.run(stormMs);
-      this.#heal();
-      this.world.run(stormMs + QUIET_MS);
+      world.run(this.#stormMs);
+      world.quiet = true;
+      this.#calm.heal();
+      const end = this.#stormMs + this.#quietMs;
+      world.run(end);
+      // something may be starting just now
+      for (let again = 1; this.#unhealed() !== undefined && again <= GRACE; again++) world.run(end + again * GRACE_MS);
       return this.#unhealed();
     } catch (error) {
       if (error instanceof Violation) return error.message;
@@ -272,23 +126,41 @@ class Storm {
   }
 
   #unhealed(): string | undefined {
+    const { world, coordinator } = this.cluster;
     for (const [group, wanted] of [
       ['db', 2],
       ['log', 1],
     ] as const) {
-      const [place] = this.world.referee.where(group);
-      const shown = this.coordinator.state?.durable.groups[group]?.shown;
+      const [place] = world.referee.where(group);
+      const shown = coordinator.state?.durable.groups[group]?.shown;
       if (place?.resources.length !== wanted)
-        return `${group} is not up ${QUIET_MS / 1_000} s after the last fault (${JSON.stringify(place ?? 'nowhere')}, shown as ${shown})`;
+        return `${group} is not up ${this.#quietMs / 1_000} s after the last fault (${JSON.stringify(place ?? 'nowhere')}, shown as ${shown})`;
       if (shown !== 'running') return `${group} runs on ${place.host} and is shown as ${shown}`;
     }
+    for (const { node } of this.cluster.hosts)
+      if (coordinator.state?.volatile.nodes[node]?.epochsKnown !== true)
+        return `${node} can take nothing over: the coordinator has not heard which epochs it knows`;
     return undefined;
   }
 }
 
-/** @param record also keep a timeline of the last moments. */
-export function storm(seed: number, stormMs: number, record: boolean): StormResult {
-  const weather = new Storm(seed, record);
-  const violation = weather.run(stormMs);
-  return { violation, counts: weather.world.counts, timeline: weather.world.timeline };
+export function storm(options: StormOptions): StormResult {
+  return new Storm(options).run();
+}
+
+/** A storm in which somebody looks at what the coordinator knows, every so often, while it runs. */
+export function watchStorm(
+  options: StormOptions,
+  everyMs: number,
+  look: (state: ClusterState, now: number) => void,
+): void {
+  const weather = new Storm(options);
+  const { world, coordinator } = weather.cluster;
+  const next = () =>
+    world.after(everyMs, () => {
+      if (coordinator.state !== undefined) look(coordinator.state, coordinator.wall());
+      next();
+    });
+  next();
+  weather.run();
 }

@@ -1,9 +1,11 @@
 /**
- * The world of the storm: true time, an order of events, chance, and the referee who sees every host at once.
+ * The world of the simulator: true time, an order of events, chance, and the referee who sees every host at once.
  *
  * Nobody in the world reads true time. Hosts and the coordinator have clocks of their own; only the referee judges by what is really so.
  */
+import { PRODUCT, type Product } from './product.ts';
 import { Random } from './random.ts';
+import { Referee } from './referee.ts';
 
 interface Scheduled {
   readonly at: number;
@@ -11,41 +13,53 @@ interface Scheduled {
   readonly act: () => void;
 }
 
-/** What must never happen has happened. */
-export class Violation extends Error {
-  override name = 'Violation';
-}
-
 /** Lines of the timeline that are kept for the report. */
-const TIMELINE_LINES = 160;
+const TIMELINE_LINES = 400;
+
+export interface WorldOptions {
+  readonly seed: number;
+  /** Keep a timeline; costs time, so it is done only to explain a seed that failed. */
+  readonly record?: boolean;
+  /** The decision code under test; left out: the product's own. */
+  readonly product?: Product;
+}
 
 export class World {
   readonly random: Random;
+  readonly product: Product;
+  readonly referee: Referee;
+  readonly counts = new Map<string, number>();
   readonly #timeline: string[] | undefined;
-  #heap: Scheduled[] = [];
+  readonly #heap: Scheduled[] = [];
   #order = 0;
+  #ids = 0;
   /** True time, ms. */
   now = 0;
   /** No more faults: everything heals. */
   quiet = false;
-  readonly referee: Referee;
-  readonly counts = new Map<string, number>();
+  /** By group, the epoch that last lived on promises. */
+  readonly continued = new Map<string, number>();
+  /** Names of all groups there ever are. */
+  groups: readonly string[] = [];
 
-  /** @param record keep a timeline; costs time, so it is done only to explain a seed that failed. */
-  constructor(seed: number, record: boolean) {
+  constructor({ seed, record = false, product = PRODUCT }: WorldOptions) {
     this.random = new Random(seed);
+    this.product = product;
     this.#timeline = record ? [] : undefined;
     this.referee = new Referee(this);
   }
 
   after(ms: number, act: () => void): void {
     const heap = this.#heap;
-    const entry = { at: this.now + Math.max(0, ms), order: this.#order++, act };
+    const at = this.now + Math.max(0, ms);
+    const order = this.#order++;
+    const entry = { at, order, act };
     let index = heap.push(entry) - 1;
     while (index > 0) {
       const above = (index - 1) >> 1;
       const parent = heap[above];
-      if (parent === undefined || !sooner(entry, parent)) break;
+      // what comes later in the order is never sooner at the same time
+      if (parent === undefined || parent.at <= at) break;
       heap[index] = parent;
       index = above;
     }
@@ -64,9 +78,15 @@ export class World {
     this.now = until;
   }
 
+  /** An id that was never before. */
+  newId(): string {
+    this.#ids += 1;
+    return String(this.#ids);
+  }
+
   /** How often something happened: a storm that never reaches the protocol proves nothing. */
-  count(what: string): void {
-    this.counts.set(what, (this.counts.get(what) ?? 0) + 1);
+  count(what: string, times = 1): void {
+    this.counts.set(what, (this.counts.get(what) ?? 0) + times);
   }
 
   note(who: string, what: () => string): void {
@@ -87,8 +107,8 @@ export class World {
     for (;;) {
       let child = 2 * index + 1;
       const left = heap[child];
-      const right = heap[child + 1];
       if (left === undefined) break;
+      const right = heap[child + 1];
       let best = left;
       if (right !== undefined && sooner(right, left)) {
         best = right;
@@ -106,68 +126,44 @@ function sooner(a: Scheduled, b: Scheduled): boolean {
   return a.at < b.at || (a.at === b.at && a.order < b.order);
 }
 
-interface Activation {
-  readonly epoch: number;
-  readonly host: string;
-  readonly incarnation: string;
-}
-
-/** Judges by true time: one host per group, epochs that only rise, nothing without a durable grant. */
-export class Referee {
+/**
+ * One moment at which something is to be done next, set again and again. An event that was scheduled for an earlier moment is left where
+ * it is and only looks again: most moments are moved before they come.
+ */
+export class Timer {
   readonly #world: World;
-  /** What is up, by group: host → resources. */
-  readonly #up = new Map<string, Map<string, Set<string>>>();
-  readonly #activations = new Map<string, Activation>();
-  readonly #granted = new Set<string>();
+  readonly #act: () => void;
+  #wanted = Number.POSITIVE_INFINITY;
+  #next = Number.POSITIVE_INFINITY;
 
-  constructor(world: World) {
+  constructor(world: World, act: () => void) {
     this.#world = world;
+    this.#act = act;
   }
 
-  /** A grant is on the coordinator's disk. */
-  granted(group: string, epoch: number, host: string): void {
-    this.#granted.add(`${group} ${epoch} ${host}`);
+  /** @param at true time; infinite: not at all. */
+  set(at: number): void {
+    this.#wanted = at;
+    if (at < this.#next) this.#schedule(at);
   }
 
-  wasGranted(group: string, epoch: number, host: string): boolean {
-    return this.#granted.has(`${group} ${epoch} ${host}`);
+  get isSet(): boolean {
+    return this.#wanted !== Number.POSITIVE_INFINITY;
   }
 
-  /** Something of the group is up from now on. */
-  up(group: string, resource: string, now: Activation): void {
-    const { epoch, host, incarnation } = now;
-    const hosts = this.#up.get(group) ?? new Map<string, Set<string>>();
-    this.#up.set(group, hosts);
-    for (const [other, resources] of hosts)
-      if (other !== host && resources.size > 0)
-        throw new Violation(`${group} comes up on ${host} (epoch ${epoch}) while ${[...resources]} is up on ${other}`);
-    const last = this.#activations.get(group);
-    if (!this.wasGranted(group, epoch, host))
-      throw new Violation(`${host} starts ${group} in epoch ${epoch}, which was never durably granted to it`);
-    if (last !== undefined && epoch < last.epoch)
-      throw new Violation(`${host} starts ${group} in epoch ${epoch} after epoch ${last.epoch} ran on ${last.host}`);
-    if (last?.epoch === epoch && (last.host !== host || last.incarnation !== incarnation))
-      throw new Violation(`epoch ${epoch} of ${group} starts twice: ${last.incarnation} and ${incarnation}`);
-    if (last !== undefined && last.host !== host) this.#world.count('change of host');
-    this.#activations.set(group, now);
-    this.#world.count('start');
-    hosts.set(host, (hosts.get(host) ?? new Set()).add(resource));
-    this.#world.note(host, () => `UP   ${group}/${resource} epoch ${epoch}`);
+  #schedule(at: number): void {
+    this.#next = at;
+    this.#world.after(at - this.#world.now, () => this.#fire(at));
   }
 
-  down(group: string, resource: string, host: string): void {
-    if (this.#up.get(group)?.get(host)?.delete(resource) === true)
-      this.#world.note(host, () => `DOWN ${group}/${resource}`);
-  }
-
-  isUp(group: string, resource: string, host: string): boolean {
-    return this.#up.get(group)?.get(host)?.has(resource) ?? false;
-  }
-
-  /** Hosts on which something of the group is up, with what. */
-  where(group: string): { host: string; resources: string[] }[] {
-    return [...(this.#up.get(group) ?? [])]
-      .filter(([, resources]) => resources.size > 0)
-      .map(([host, resources]) => ({ host, resources: [...resources] }));
+  #fire(at: number): void {
+    if (at !== this.#next) return;
+    this.#next = Number.POSITIVE_INFINITY;
+    if (this.#world.now < this.#wanted) {
+      if (this.isSet) this.#schedule(this.#wanted);
+      return;
+    }
+    this.#wanted = Number.POSITIVE_INFINITY;
+    this.#act();
   }
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { SIGNATURE_HEADERS } from '../../schemas/wire.ts';
+import { SIGNATURE_HEADERS } from '../../schemas/session.ts';
 import { type Coordinator, startCoordinator } from '../../test/coordinator/harness.ts';
 import { TestNode } from '../../test/coordinator/node.ts';
 

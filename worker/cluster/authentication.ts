@@ -1,57 +1,84 @@
 /** Which node is asking: the signature over a request, with a nonce that this instance gave out and takes once. */
 import { nameSchema } from '../../schemas/names.ts';
-import { SIGNATURE_HEADERS, signedText } from '../../schemas/wire.ts';
+import {
+  answerText,
+  isSignedBy,
+  REQUEST_ID,
+  requestText,
+  SIGNATURE_HEADERS,
+  type Successor,
+  sha256Hex,
+} from '../../schemas/session.ts';
 import type { ClusterState } from '../decide/index.ts';
-import { hex, sha256 } from './encoding.ts';
-import { signedBy } from './keys.ts';
+import type { ClusterKeys } from './cluster-keys.ts';
 import { Nonces } from './nonces.ts';
 import type { Sender } from './reports.ts';
 import { done, type Refused, type Result, refuse } from './result.ts';
 
-/** A request of an agent as it arrived. */
-export interface SignedRequest {
+/** What an agent's request says beside its body, unverified; a header that is absent is an empty text and will not verify. */
+export interface AgentRequest {
   readonly method: string;
   readonly path: string;
-  readonly body: Uint8Array<ArrayBuffer>;
   readonly node: string;
   readonly incarnation: string;
   readonly nonce: string;
+  /** Fingerprint of the key by which the node knows this cluster. */
+  readonly clusterKey: string;
+  /** Of an upgrade. */
+  readonly sessionKey: string;
+  /** Of anything else: what the answer is signed for. */
+  readonly request: string;
   readonly signature: string;
 }
 
-/** @returns what the headers claim, unverified; an absent header is an empty text and will not verify. */
-export function signedRequest(
-  request: { method: string; path: string; header: (name: string) => string | null | undefined },
-  body: Uint8Array<ArrayBuffer>,
-): SignedRequest {
+export interface SignedRequest extends AgentRequest {
+  readonly body: Uint8Array<ArrayBuffer>;
+}
+
+/** @returns what the headers claim. */
+export function agentRequest(request: {
+  readonly method: string;
+  readonly path: string;
+  readonly header: (name: string) => string | null | undefined;
+}): AgentRequest {
+  const header = (name: keyof typeof SIGNATURE_HEADERS) => request.header(SIGNATURE_HEADERS[name]) ?? '';
   return {
     method: request.method,
     path: request.path,
-    body,
-    node: request.header(SIGNATURE_HEADERS.node) ?? '',
-    incarnation: request.header(SIGNATURE_HEADERS.incarnation) ?? '',
-    nonce: request.header(SIGNATURE_HEADERS.nonce) ?? '',
-    signature: request.header(SIGNATURE_HEADERS.signature) ?? '',
+    node: header('node'),
+    incarnation: header('incarnation'),
+    nonce: header('nonce'),
+    clusterKey: header('clusterKey'),
+    sessionKey: header('sessionKey'),
+    request: header('request'),
+    signature: header('signature'),
   };
 }
 
 /** What an agent is answered over HTTP: every answer brings the nonce for its next request. */
-export interface AgentAnswer<T> {
-  readonly result: Result<T>;
+export interface AgentAnswer {
+  /** JSON text. */
+  readonly result: Result<string>;
   readonly nextNonce: string | null;
+  /** Null where the node trusts another key, or gives no id to sign it for: it will not believe this. */
+  readonly signature: string | null;
+  /** Where the node trusts an older key. */
+  readonly successor: Successor | null;
 }
 
 type Verified =
-  | { readonly ok: true; readonly sender: Sender }
+  | { readonly ok: true; readonly sender: Sender; readonly publicKey: string }
   | { readonly ok: false; readonly problem: Refused; readonly nextNonce: string | null };
 
 export class Authentication {
   readonly #state: () => ClusterState;
+  readonly #keys: ClusterKeys;
   readonly #nonces: Nonces;
 
-  constructor(instance: string, state: () => ClusterState) {
+  constructor(instance: string, state: () => ClusterState, keys: ClusterKeys) {
     this.#nonces = new Nonces(instance);
     this.#state = state;
+    this.#keys = keys;
   }
 
   /** A nonce for whoever asks in the name of a member. */
@@ -65,7 +92,8 @@ export class Authentication {
     return this.#nonces.issue();
   }
 
-  async verify(request: SignedRequest): Promise<Verified> {
+  /** Nothing in it is awaited: of two requests with one nonce, one gets it. */
+  verify(request: SignedRequest): Verified {
     const { node, incarnation } = request;
     const publicKey = this.#publicKey(node);
     if (publicKey === null) return { ...notMember(node), nextNonce: null };
@@ -78,16 +106,37 @@ export class Authentication {
       'the nonce is unknown or was used; sign the request again with the one in this answer',
     );
     if (!this.#nonces.isFresh(node, request.nonce)) return refusal(stale);
-    const text = signedText({ ...request, bodySha256: hex(await sha256(request.body)) });
-    const good = await signedBy(publicKey, request.signature, text);
-    if (!good || incarnation === '') {
+    const good = isSignedBy(
+      publicKey,
+      request.signature,
+      requestText({ ...request, bodySha256: sha256Hex(request.body) }),
+    );
+    if (!good || !isIncarnation(incarnation))
       return refusal(refuse('signature-invalid', `the signature does not fit the key of node ${node}`));
-    }
-    // It may have been removed, or have joined with another key, while the signature was checked.
-    if (this.#publicKey(node) !== publicKey) return { ...notMember(node), nextNonce: null };
-    // Used up only now, with nothing awaited since: of two requests with one nonce, one gets it, and strangers use up none.
+    // used up only now: strangers use up none
     if (!this.#nonces.use(node, request.nonce)) return refusal(stale);
-    return { ok: true, sender: { node, incarnation } };
+    if (request.clusterKey !== this.#keys.fingerprint)
+      return refusal(
+        refuse(
+          'key-unknown',
+          `this node knows the cluster by key ${request.clusterKey}, and its key is ${this.#keys.fingerprint}: a node that trusted the one before follows by itself, any other joins again`,
+        ),
+      );
+    return { ok: true, sender: { node, incarnation }, publicKey };
+  }
+
+  /** Signs what was asked for with the key that the node trusts. */
+  answer(asked: AgentRequest, result: Result<string>, nextNonce: string | null): AgentAnswer {
+    const { path, node, request } = asked;
+    const trusted = asked.clusterKey === this.#keys.fingerprint && REQUEST_ID.test(request);
+    const body = result.ok ? { sha256: sha256Hex(result.value) } : { refused: result.problem.code };
+    const signature = trusted ? this.#keys.sign(answerText({ path, node, request, body })) : null;
+    return { result, nextNonce, signature, successor: this.#keys.successorOf(asked.clusterKey) };
+  }
+
+  /** Is this the key of a member? */
+  isKeyOf(node: string, publicKey: string): boolean {
+    return this.#publicKey(node) === publicKey;
   }
 
   #publicKey(node: string): string | null {
@@ -96,6 +145,11 @@ export class Authentication {
     const record = Object.hasOwn(nodes, node) ? nodes[node] : undefined;
     return record === undefined || record.removed ? null : record.publicKey;
   }
+}
+
+/** As the reports have it (schemas/wire.ts). */
+function isIncarnation(text: string): boolean {
+  return text.length > 0 && text.length <= 64;
 }
 
 function notMember(node: string) {

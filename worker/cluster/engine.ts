@@ -30,6 +30,10 @@ import type { ClusterStorage } from './storage.ts';
  */
 const TICK_PAUSE_FIRST_MS = 5;
 const TICK_PAUSE_LAST_MS = 1_000;
+/** A tick that comes later than this after its time is no ordinary delay. */
+const TICK_LATE_MS = TICK_PAUSE_LAST_MS + 200;
+/** A timer for a later time would fire at once (its milliseconds are a signed 32-bit number); the tick is then merely early. */
+const TICK_LONGEST_MS = 24 * 3_600_000;
 
 /** What the engine needs of the object around it. */
 export interface Surroundings {
@@ -71,6 +75,8 @@ export class Engine {
   #pending: PendingReply[] = [];
   #commitTimer: { readonly timer: Timer; readonly due: number } | null = null;
   #tick: { readonly timer: Timer; readonly at: number } | null = null;
+  /** When the next tick is due, as it was wanted after the last event. */
+  #due: number | null = null;
   #tickPauseMs = TICK_PAUSE_FIRST_MS;
   #alarmArmed: boolean;
 
@@ -114,6 +120,7 @@ export class Engine {
     if (verdicts.problem !== undefined && !this.#dirty()) {
       // Nothing is extended, so nothing has to be durable.
       answer(buildReply(this.#state, report, verdicts, at));
+      this.#schedule();
       return;
     }
     this.#pending.push({ report, verdicts, answer });
@@ -150,6 +157,9 @@ export class Engine {
   }
 
   #decide(event: CoordinatorEvent, at: number): Outcome {
+    const byMs = this.#due === null ? 0 : at - this.#due;
+    this.#due = null;
+    if (byMs > TICK_LATE_MS) this.#decide({ type: 'late', byMs }, at);
     const outcome = decide(this.#state, event, at);
     this.#state = outcome.state;
     this.#effects.push(...outcome.effects);
@@ -230,6 +240,7 @@ export class Engine {
   /** The in-memory timer: exact, but only while the object is awake. */
   #schedule(): void {
     const at = nextTick(this.#state, now());
+    this.#due = at;
     if (at === this.#tick?.at) return;
     if (this.#tick !== null) clearTimeout(this.#tick.timer);
     this.#tick = null;
@@ -239,7 +250,7 @@ export class Engine {
         this.#tick = null;
         this.tick();
       },
-      Math.max(this.#tickPauseMs, at - now()),
+      Math.min(Math.max(this.#tickPauseMs, at - now()), TICK_LONGEST_MS),
     );
     this.#tick = { timer, at };
   }

@@ -1,7 +1,10 @@
-export { type AgentAnswer, type SignedRequest, signedRequest } from './authentication.ts';
+export type { Action, InstantAction } from './actions.ts';
+export { type AgentAnswer, type AgentRequest, agentRequest, type SignedRequest } from './authentication.ts';
 export { shiftClock } from './clock.ts';
-export { fromHex, sameBytes, sha256, utf8 } from './encoding.ts';
+export type { ReadDocument } from './document.ts';
+export { fromHex, hex, randomHex, sameBytes, sha256, utf8 } from './encoding.ts';
 export { latestVersion, type Migration, migrate, versionOf } from './migrations/index.ts';
-export { type Action, Cluster, type InstantAction, type ReadDocument } from './object.ts';
+export { Cluster } from './object.ts';
 export { timestamp } from './records.ts';
-export type { Refused, Result } from './result.ts';
+export { done, type Refused, type Result, refuse } from './result.ts';
+export { type Presented, readSecret } from './secrets.ts';

@@ -3,79 +3,61 @@
  * came of them; what follows from an event is decided in worker/decide/.
  */
 import { DurableObject } from 'cloudflare:workers';
-import type { Operation, Plan, ProblemError, Status, Why } from '../../schemas/api.ts';
-import type { Config } from '../../schemas/config.ts';
+import type { Operation, Plan, Simulation, Status, Why } from '../../schemas/api.ts';
 import type { ClusterEvent } from '../../schemas/events.ts';
-import { LONG_POLL_MS } from '../../schemas/limits.ts';
-import { type Reply, SIGNATURE_HEADERS } from '../../schemas/wire.ts';
-import { type CoordinatorEvent, emptyState, planChange, restart, statusOf, whyOf } from '../decide/index.ts';
+import type { Incident } from '../../schemas/incident.ts';
+import { namesOffered } from '../../schemas/names.ts';
+import type { Decision } from '../../schemas/reasons.ts';
+import { emptyState, type NewEvent, planChange, restart, statusOf, type WhatIf, whyOf } from '../decide/index.ts';
 import type { Env } from '../env.ts';
-import { type AgentAnswer, Authentication, type SignedRequest, signedRequest } from './authentication.ts';
+import type { Action, InstantAction } from './actions.ts';
+import { Agents } from './agents.ts';
 import { now } from './clock.ts';
+import { type ReadDocument, wrongCluster } from './document.ts';
 import { randomHex } from './encoding.ts';
 import { Engine, type Surroundings } from './engine.ts';
-import { type Enrolment, enrol, makeToken, type NewToken } from './enrolment.ts';
+import { Follower } from './follower.ts';
+import { Incidents } from './incident-records.ts';
+import type { Story } from './incidents.ts';
+import { People } from './people.ts';
 import { Records, type StoredRevision } from './records.ts';
-import { isTooLarge, problemReply, readReport, type Sender } from './reports.ts';
 import { done, type Result, refuse } from './result.ts';
-import { AgentSockets, CLOSE } from './sockets.ts';
+import { Simulations } from './simulations.ts';
 import { ClusterStorage } from './storage.ts';
-import { JoinTokens } from './tokens.ts';
 import { Waiters } from './waiters.ts';
 
 /** How many long polls may wait for events, and for one operation. */
 const MAX_POLLS = 64;
-
-/** What people may ask for, as events without the ids that the object makes. */
-export type Action =
-  | { readonly type: 'move'; readonly group: string; readonly to: string | null }
-  | { readonly type: 'group-stop' | 'group-start'; readonly group: string }
-  | { readonly type: 'node-standby'; readonly node: string };
-export type InstantAction = Extract<
-  CoordinatorEvent,
-  { type: 'cleanup' | 'node-ready' | 'node-remove' | 'confirm-dead' | 'confirm-history' }
->;
-
-/** A document that has been read and found good. */
-export interface ReadDocument {
-  readonly text: string;
-  readonly config: Config;
-}
 
 export interface Applied {
   readonly plan: Plan;
   readonly newRevision: number;
 }
 
-/** The object while it holds a cluster. */
-interface Open {
-  readonly engine: Engine;
-  readonly authentication: Authentication;
-}
-
 type Held =
   | { readonly kind: 'absent' }
   | { readonly kind: 'unusable'; readonly detail: string }
-  | ({ readonly kind: 'open' } & Open);
+  | { readonly kind: 'open'; readonly engine: Engine };
 
 export class Cluster extends DurableObject<Env> {
   readonly #storage: ClusterStorage;
   readonly #records: Records;
-  readonly #tokens: JoinTokens;
-  readonly #sockets: AgentSockets;
+  readonly #incidents: Incidents;
+  readonly #people: People;
+  readonly #agents: Agents;
+  readonly #follower: Follower;
+  readonly #simulations = new Simulations();
   readonly #polls = new Waiters(MAX_POLLS);
-  /** One long poll per node: a newer one ends the older. */
-  readonly #agentPolls = new Waiters(1);
-  /** Nodes that were to be nudged while they had neither socket nor poll. */
-  readonly #nudged = new Set<string>();
   #held: Held = { kind: 'absent' };
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#storage = new ClusterStorage(ctx.storage);
     this.#records = new Records(ctx.storage.sql);
-    this.#tokens = new JoinTokens(ctx.storage.sql);
-    this.#sockets = new AgentSockets(ctx);
+    this.#incidents = new Incidents(ctx.storage.sql, this.#records);
+    this.#people = new People(ctx.storage.sql, () => this.#engine());
+    this.#agents = new Agents(ctx, () => this.#engine());
+    this.#follower = new Follower(ctx, env);
     ctx.waitUntil(ctx.blockConcurrencyWhile(() => this.#load()));
   }
 
@@ -88,18 +70,22 @@ export class Cluster extends DurableObject<Env> {
     const instance = randomHex(8);
     const alarmArmed = (await this.ctx.storage.getAlarm()) !== null;
     const outcome = restart(opened.durable, instance, now());
+    this.#follower.set(this.#storage.followed() ? opened.durable.cluster : null);
     this.#start(new Engine(this.#surroundings(), opened.durable, outcome, alarmArmed), instance);
+    // the instance before may have ended between an event and its wake
+    this.#follower.wake();
   }
 
   #start(engine: Engine, instance: string): void {
-    this.#held = { kind: 'open', engine, authentication: new Authentication(instance, () => engine.state) };
+    this.#agents.begin(engine, instance);
+    this.#held = { kind: 'open', engine };
   }
 
-  #open(): Result<Open> {
+  #engine(): Result<Engine> {
     const held = this.#held;
     switch (held.kind) {
       case 'open':
-        return done(held);
+        return done(held.engine);
       case 'unusable':
         return refuse('internal', held.detail);
       case 'absent':
@@ -113,13 +99,11 @@ export class Cluster extends DurableObject<Env> {
   #surroundings(): Surroundings {
     return {
       storage: this.#storage,
-      nudge: (node) => {
-        const reached = this.#sockets.nudge(node) + this.#agentPolls.wake(node);
-        if (reached === 0) this.#nudged.add(node);
-      },
-      tell: (node, message) => this.#sockets.tell(node, message),
+      nudge: (node) => this.#agents.nudge(node),
+      tell: (node, message) => this.#agents.tell(node, message),
       stored: () => {
         this.#polls.wake('stored');
+        this.#follower.wake();
       },
       setAlarm: (afterMs) => this.ctx.waitUntil(this.ctx.storage.setAlarm(Date.now() + afterMs)),
       abandon: (detail) => {
@@ -159,26 +143,26 @@ export class Cluster extends DurableObject<Env> {
   }
 
   async status(): Promise<Result<Status>> {
-    const open = this.#open();
-    return open.ok ? done(statusOf(open.value.engine.state, now())) : open;
+    const held = this.#engine();
+    return held.ok ? done(statusOf(held.value.state, now())) : held;
   }
 
   async why(group: string): Promise<Result<Why>> {
-    const open = this.#open();
-    if (!open.ok) return open;
-    const { state } = open.value.engine;
+    const held = this.#engine();
+    if (!held.ok) return held;
+    const { state } = held.value;
     const why = Object.hasOwn(state.durable.groups, group)
       ? whyOf(state, group, now(), this.#records.decisions(group))
       : null;
     if (why !== null) return done(why);
-    const names = Object.keys(state.durable.groups).join(', ');
-    return refuse('group-unknown', `no group ${group} in this cluster; there are: ${names || 'none'}`);
+    const names = Object.keys(state.durable.groups);
+    return refuse('group-unknown', `no group ${group} in this cluster${namesOffered(group, names)}`);
   }
 
   /** A revision of the configuration; without a number the one in force, which is empty before the first. */
   async configuration(revision: number | null): Promise<Result<StoredRevision | null>> {
-    const open = this.#open();
-    if (!open.ok) return open;
+    const held = this.#engine();
+    if (!held.ok) return held;
     const stored = this.#records.revision(revision);
     if (stored === null && revision !== null) {
       return refuse('not-found', `revision ${revision} is not stored (any more)`);
@@ -186,19 +170,25 @@ export class Cluster extends DurableObject<Env> {
     return done(stored);
   }
 
+  /** The revisions that are kept, newest first. */
+  async revisions(): Promise<Result<{ revision: number; at: string; lines: number }[]>> {
+    const held = this.#engine();
+    return held.ok ? done(this.#records.revisions()) : held;
+  }
+
   async plan(document: ReadDocument): Promise<Result<Plan>> {
-    const open = this.#open();
-    if (!open.ok) return open;
-    const wrong = this.#wrongCluster(open.value, document);
+    const held = this.#engine();
+    if (!held.ok) return held;
+    const wrong = wrongCluster(held.value.state.durable.cluster, document);
     if (wrong !== null) return wrong;
-    return done(this.#plan(open.value, document));
+    return done(this.#plan(held.value, document));
   }
 
   /** Applies a document if the configuration is still of revision `expected`. The same text again changes nothing. */
   async apply(document: ReadDocument, expected: number): Promise<Result<Applied>> {
-    const open = this.#open();
-    if (!open.ok) return open;
-    const { engine } = open.value;
+    const held = this.#engine();
+    if (!held.ok) return held;
+    const engine = held.value;
     const { revision } = engine.state.durable;
     if (revision !== expected) {
       return refuse(
@@ -206,39 +196,35 @@ export class Cluster extends DurableObject<Env> {
         `the configuration is at revision ${revision}, not ${expected}: read it again and repeat`,
       );
     }
-    const wrong = this.#wrongCluster(open.value, document);
+    const wrong = wrongCluster(engine.state.durable.cluster, document);
     if (wrong !== null) return wrong;
     if (this.#records.revision(null)?.document === document.text) {
-      return done({ plan: { ...this.#plan(open.value, document), changed: false }, newRevision: revision });
+      return done({ plan: { ...this.#plan(engine, document), changed: false }, newRevision: revision });
     }
-    const plan = this.#plan(open.value, document);
+    const plan = this.#plan(engine, document);
     const outcome = engine.perform({ type: 'apply', config: document.config }, { document: document.text });
     if (outcome.refused !== undefined) return { ok: false, problem: outcome.refused };
     return done({ plan: { ...plan, changed: true }, newRevision: engine.state.durable.revision });
   }
 
-  #plan(open: Open, { text, config }: ReadDocument): Plan {
-    return planChange(open.engine.state, this.#records.revision(null)?.document ?? '', text, config);
+  #plan(engine: Engine, { text, config }: ReadDocument): Plan {
+    return planChange(engine.state, this.#records.revision(null)?.document ?? '', text, config);
   }
 
-  #wrongCluster(open: Open, { text, config }: ReadDocument): Result<never> | null {
-    const { cluster } = open.engine.state.durable;
-    if (config.cluster === cluster) return null;
-    const line = text.split('\n').findIndex((content) => /^\s*["']?cluster["']?\s*:/.test(content)) + 1;
-    const error: ProblemError = {
-      path: 'cluster',
-      ...(line > 0 ? { line } : {}),
-      detail: `the document is for cluster ${config.cluster}, this is cluster ${cluster}`,
-      suggestion: cluster,
-    };
-    return { ok: false, problem: { code: 'invalid-configuration', detail: error.detail, errors: [error] } };
+  /** What would happen if …: from what is so now, without storing or changing anything. */
+  async simulate(assumed: Omit<WhatIf, 'config'>, document: ReadDocument | null): Promise<Result<Simulation>> {
+    const held = this.#engine();
+    if (!held.ok) return held;
+    const wrong = document === null ? null : wrongCluster(held.value.state.durable.cluster, document);
+    if (wrong !== null) return wrong;
+    return await this.#simulations.run(held.value.state, { ...assumed, config: document?.config ?? null });
   }
 
   /** Starts something that takes time. */
   async act(action: Action): Promise<Result<Operation>> {
-    const open = this.#open();
-    if (!open.ok) return open;
-    const { engine } = open.value;
+    const held = this.#engine();
+    if (!held.ok) return held;
+    const engine = held.value;
     const operation = `op_${randomHex(8)}`;
     const outcome = engine.perform({ ...action, operation });
     if (outcome.refused !== undefined) return { ok: false, problem: outcome.refused };
@@ -247,145 +233,145 @@ export class Cluster extends DurableObject<Env> {
 
   /** Does something that is done at once. */
   async actNow(action: InstantAction): Promise<Result<null>> {
-    const open = this.#open();
-    if (!open.ok) return open;
-    const outcome = open.value.engine.perform(action);
+    const held = this.#engine();
+    if (!held.ok) return held;
+    const outcome = held.value.perform(action);
     if (outcome.refused !== undefined) return { ok: false, problem: outcome.refused };
-    if (action.type === 'node-remove') this.#dismiss(action.node, 'the node was removed from the cluster');
+    if (action.type === 'node-remove') {
+      this.#agents.removed(action.node);
+    }
     return done(null);
   }
 
   /** An operation; with a wait, as it is when it has ended or the time is up. */
   async operation(id: string, waitMs: number): Promise<Result<Operation>> {
-    const open = this.#open();
-    if (!open.ok) return open;
+    const held = this.#engine();
+    if (!held.ok) return held;
     const until = Date.now() + waitMs;
+    // a newer question may take the place of this one: then it is answered with what there is
+    let evicted = false;
     for (;;) {
-      const { operations } = open.value.engine.state.durable;
+      const { operations } = held.value.state.durable;
       const running = Object.hasOwn(operations, id) ? operations[id] : undefined;
       const operation = running ?? this.#records.operation(id);
-      if (operation === null) return refuse('operation-unknown', `no operation ${id} (only the newest are kept)`);
+      if (operation === null)
+        return refuse(
+          'operation-unknown',
+          `no operation ${id} (only the newest are kept); \`holdfast op list\` shows them`,
+        );
       const left = until - Date.now();
-      if (operation.state !== 'running' || left <= 0) return done(operation);
-      await this.#polls.wait('stored', left);
+      if (operation.state !== 'running' || left <= 0 || evicted) return done(operation);
+      evicted = !(await this.#polls.wait('stored', left));
     }
+  }
+
+  /** Takes back what an operation has not done yet. @returns it, as it ended. */
+  async cancel(id: string): Promise<Result<Operation>> {
+    const held = this.#engine();
+    if (!held.ok) return held;
+    const engine = held.value;
+    const ended = Object.hasOwn(engine.state.durable.operations, id) ? null : this.#records.operation(id);
+    if (ended !== null && ended.state !== 'cancelled')
+      return refuse('not-possible', `${id} has ended: ${ended.kind} ${ended.state}: ${ended.progress}`);
+    if (ended === null) {
+      const outcome = engine.perform({ type: 'cancel', operation: id });
+      if (outcome.refused !== undefined) return { ok: false, problem: outcome.refused };
+    }
+    return await this.operation(id, 0);
+  }
+
+  /** The newest operations, newest first, whether they have ended or not. */
+  async operations(): Promise<Result<Operation[]>> {
+    const held = this.#engine();
+    return held.ok ? done(this.#records.operations()) : held;
   }
 
   /** Events after a sequence number, or the newest ones; with a wait, as soon as there is one. */
   async events(after: number | null, limit: number, waitMs: number): Promise<Result<ClusterEvent[]>> {
-    const open = this.#open();
-    if (!open.ok) return open;
+    const held = this.#engine();
+    if (!held.ok) return held;
     const until = Date.now() + waitMs;
+    // a newer question may take the place of this one: then it is answered with what there is
+    let evicted = false;
     for (;;) {
       const events = this.#records.events(after, limit);
       const left = until - Date.now();
-      if (events.length > 0 || left <= 0) return done(events);
-      await this.#polls.wait('stored', left);
+      if (events.length > 0 || left <= 0 || evicted) return done(events);
+      evicted = !(await this.#polls.wait('stored', left));
     }
   }
 
-  async createToken(node: string, ttlMs: number): Promise<Result<NewToken>> {
-    const open = this.#open();
-    return open.ok ? done(await makeToken(open.value.engine, this.#tokens, node, ttlMs)) : open;
+  /** Who may use the API, and what was done by it. */
+  get people(): People {
+    return this.#people;
   }
 
-  // Agents.
+  // The object of webhooks (worker/webhooks/).
 
-  async enrol(request: Enrolment): Promise<Result<{ history: string }>> {
-    const open = this.#open();
-    if (!open.ok) return open;
-    const { engine } = open.value;
-    const enrolled = await enrol(engine, this.#tokens, request);
-    if (!enrolled.ok) return enrolled;
-    if (enrolled.value.newKey) this.#dismiss(request.node, 'the node joined again with another key');
-    return done({ history: engine.state.durable.history });
+  /** Whether it wants to be woken when there are events. @returns the newest event so far. */
+  async follow(on: boolean): Promise<Result<{ newest: number }>> {
+    const held = this.#engine();
+    if (!held.ok) return held;
+    this.#storage.setFollowed(on);
+    this.#follower.set(on ? held.value.state.durable.cluster : null);
+    return done({ newest: this.#records.newestEvent() });
   }
 
-  async nonce(node: string): Promise<Result<string>> {
-    const open = this.#open();
-    return open.ok ? open.value.authentication.nonceFor(node) : open;
+  /**
+   * Events after the one that was taken over last, each with the grant whose epoch it names. `restored`: that one is not in the log, which was put
+   * back to an older copy; numbers are given out again then.
+   */
+  async eventsToTell(
+    { taken, takenAt }: { readonly taken: number; readonly takenAt: string | null },
+    limit: number,
+  ): Promise<Result<{ newest: number; restored: boolean; events: { event: ClusterEvent; grant: Decision | null }[] }>> {
+    const held = this.#engine();
+    if (!held.ok) return held;
+    const newest = this.#records.newestEvent();
+    const at = this.#records.eventsBySeq([taken]).get(taken)?.at;
+    const restored = newest < taken || (takenAt !== null && at !== undefined && at !== takenAt);
+    return done({ newest, restored, events: this.#records.eventsWithGrants(taken, limit) });
   }
 
-  async agentReport(request: SignedRequest): Promise<AgentAnswer<Reply>> {
-    return await this.#authenticated(request, ({ engine }, sender) => {
-      const read = readReport(new TextDecoder().decode(request.body), sender);
-      if (read.kind === 'version-unsupported') return refuse('version-unsupported', read.detail);
-      if (read.kind === 'malformed') return refuse('malformed-body', read.detail);
-      return new Promise((resolve) => engine.report(read.report, (reply) => resolve(done(reply))));
-    });
+  /** Stores an event that is no decision. */
+  async note(event: Omit<NewEvent, 'at'>): Promise<Result<null>> {
+    const held = this.#engine();
+    if (!held.ok) return held;
+    held.value.note({ ...event, at: now() }, () => {});
+    return done(null);
   }
 
-  async agentWait(request: SignedRequest): Promise<AgentAnswer<boolean>> {
-    return await this.#authenticated(request, async (_, { node }) => {
-      if (this.#nudged.delete(node)) return done(true);
-      return done(await this.#agentPolls.wait(node, LONG_POLL_MS));
-    });
+  /** The newest incidents, newest first. */
+  async incidents(): Promise<Result<Incident[]>> {
+    const held = this.#engine();
+    return held.ok ? done(this.#incidents.newest(now())) : held;
   }
 
-  async #authenticated<T>(
-    request: SignedRequest,
-    answer: (open: Open, sender: Sender) => Result<T> | Promise<Result<T>>,
-  ): Promise<AgentAnswer<T>> {
-    const open = this.#open();
-    if (!open.ok) return { result: open, nextNonce: null };
-    const { authentication } = open.value;
-    const verified = await authentication.verify(request);
-    if (!verified.ok) return { result: verified, nextNonce: verified.nextNonce };
-    const result = await answer(open.value, verified.sender);
-    return { result, nextNonce: authentication.nextNonce() };
+  /** One incident with everything that is known of it; `last`: the newest. */
+  async incident(id: string): Promise<Result<Story>> {
+    const held = this.#engine();
+    if (!held.ok) return held;
+    const story = this.#incidents.story(id, now());
+    if (story !== null) return done(story);
+    return refuse('incident-unknown', `no incident ${id} (any more); \`holdfast incident list\` shows them`);
   }
 
-  /** The upgrade to an agent's socket, the only request that is no RPC call. A refusal is answered as JSON of {@link Refused}. */
+  /** How nodes join, and what they say. */
+  get agents(): Agents {
+    return this.#agents;
+  }
+
+  /** The upgrade to an agent's socket, the only request that is no RPC call. */
   override async fetch(request: Request): Promise<Response> {
-    const signed = signedRequest(
-      {
-        method: request.method,
-        path: new URL(request.url).pathname,
-        header: (name) => request.headers.get(name),
-      },
-      new Uint8Array(),
-    );
-    const { result, nextNonce } = await this.#authenticated(signed, (_, sender) => done(sender));
-    const headers = new Headers(nextNonce === null ? {} : { [SIGNATURE_HEADERS.nextNonce]: nextNonce });
-    if (!result.ok) return Response.json(result.problem, { status: 400, headers });
-    return this.#sockets.accept(result.value, headers);
+    return this.#agents.upgrade(request);
   }
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
-    if (this.#held.kind !== 'open') return this.#sockets.closeOne(socket, CLOSE.notMember, 'there is no such cluster');
-    const { engine } = this.#held;
-    if (typeof message !== 'string') return this.#sockets.closeOne(socket, CLOSE.notText, 'reports are text');
-    if (isTooLarge(message)) return this.#sockets.closeOne(socket, CLOSE.tooLarge, 'the message is too large');
-    const read = readReport(message, this.#sockets.senderOf(socket));
-    switch (read.kind) {
-      case 'report':
-        engine.report(read.report, (reply) => this.#sockets.send(socket, reply));
-        return;
-      case 'version-unsupported':
-      case 'malformed': {
-        const problem = { code: read.kind, detail: read.detail };
-        if (read.id !== null) this.#sockets.send(socket, problemReply(engine.state, read.id, problem));
-        if (read.kind === 'version-unsupported') {
-          this.#sockets.closeOne(socket, CLOSE.versionUnsupported, read.detail);
-        } else if (read.id === null) {
-          this.#sockets.closeOne(socket, CLOSE.notUnderstood, read.detail);
-        }
-        return;
-      }
-      default:
-        return read satisfies never;
-    }
+    this.#agents.onMessage(socket, message);
   }
 
   override async webSocketError(_socket: WebSocket, error: unknown): Promise<void> {
     // The connection broke. No proof of anything (protocol.md): the agent comes back, or its leases run out.
     console.warn('socket:', error instanceof Error ? error.message : error);
-  }
-
-  /** A node lost its membership or its key: whatever it had open ends. */
-  #dismiss(node: string, why: string): void {
-    this.#sockets.close(node, CLOSE.notMember, why);
-    this.#agentPolls.wake(node);
-    this.#nudged.delete(node);
   }
 }

@@ -43,7 +43,7 @@ test('three nodes that report together share one row per tick', async () => {
   const granted = await alice.socket.ask(alice.node.report({ claims: [claimWeb] }));
   const epoch = granted.grants[0]?.epoch ?? 0;
   assert.equal(epoch, 1);
-  const leases = [{ group: 'web', epoch }];
+  const leases = [{ group: 'web', epoch, voters: 1 }];
   const tickTogether = async () => {
     const asked = members.map(({ node, socket }) => socket.ask(node.report(node === alice.node ? { leases } : {})));
     return await Promise.all(asked);
@@ -56,7 +56,7 @@ test('three nodes that report together share one row per tick', async () => {
     const due = performance.now() + wait;
     await until(() => performance.now() >= due, { deadlineMs: 5_000, what: 'the next tick' });
     const replies = await tickTogether();
-    assert.deepEqual(replies[0]?.leases, [{ verdict: 'renewed', group: 'web', epoch, order: 'run' }]);
+    assert.deepEqual(replies[0]?.leases, [{ verdict: 'renewed', group: 'web', epoch, order: 'run', cleanups: 0 }]);
     wait = Math.max(...replies.map((reply) => reply.renewInMs));
   }
   const [last] = await coordinator.sql('rows', 'SELECT total_changes() AS written, n FROM tick');
@@ -126,6 +126,25 @@ test('the coordinator’s clock stepped back: every lease is suspect from then o
     await alice.socket.ask(alice.node.report());
     const { body } = await coordinator.admin('GET', '/v1/clusters/step/events?after=0');
     assert.ok(body.events.some((event: { kind: string }) => event.kind === 'coordinator.clock-stepped'));
+  } finally {
+    await coordinator.shiftClock(0);
+  }
+});
+
+test('the coordinator’s clock leapt forward: nobody is lost by that, and nothing expires', async () => {
+  const [alice] = await clusterOf('leap', ['alice', 'bob'], 'default');
+  assert.ok(alice);
+  await alice.socket.ask(alice.node.report({ claims: [claimWeb] }));
+  await coordinator.shiftClock(3_600_000);
+  try {
+    await alice.socket.ask(alice.node.report());
+    const { body } = await coordinator.admin('GET', '/v1/clusters/leap/events?after=0');
+    const kinds = body.events.map((event: { kind: string }) => event.kind);
+    assert.ok(kinds.includes('coordinator.clock-stepped'), kinds.join());
+    assert.deepEqual(
+      kinds.filter((kind: string) => kind === 'node.lost' || kind === 'group.lease-expired'),
+      [],
+    );
   } finally {
     await coordinator.shiftClock(0);
   }

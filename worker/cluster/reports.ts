@@ -66,6 +66,7 @@ export function problemReply(state: ClusterState, id: string, problem: NonNullab
     id,
     history: state.durable.history,
     instance: state.volatile.instance,
+    generation: state.durable.generation,
     problem,
     renewInMs: timingOf(state).renewMs,
     leases: [],

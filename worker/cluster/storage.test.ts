@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { DEFAULT_POLICY, NO_RULES } from '../../schemas/config.ts';
 import { MAX_STORED_EVENTS } from '../../schemas/limits.ts';
 import { type Coordinator, documentOf, startCoordinator } from '../../test/coordinator/harness.ts';
 import { until } from '../../test/lab/until.ts';
@@ -22,7 +23,7 @@ test('creating a cluster brings an empty database to the newest version', async 
     'asking for a cluster that is not there leaves no tables',
   );
   await coordinator.createCluster('fresh');
-  assert.deepEqual(await coordinator.sql('fresh', 'SELECT version FROM schema_version'), [{ version: 1 }]);
+  assert.deepEqual(await coordinator.sql('fresh', 'SELECT version FROM schema_version'), [{ version: 8 }]);
   assert.equal((await coordinator.admin('GET', '/v1/clusters/fresh/status')).body.cluster, 'fresh');
 });
 
@@ -32,9 +33,78 @@ test('data written by a newer release is refused with what to do, and left as it
   await coordinator.evict('future', 'close');
   const refused = await coordinator.admin('GET', '/v1/clusters/future/status');
   assert.equal(refused.status, 500);
-  assert.match(refused.body.detail, /schema version 99.*up to 1.*newer release/);
+  assert.match(refused.body.detail, /schema version 99.*up to 8.*newer release/);
   assert.equal((await coordinator.admin('POST', '/v1/clusters', { name: 'future' })).status, 500);
   assert.deepEqual(await coordinator.sql('future', 'SELECT version FROM schema_version'), [{ version: 99 }]);
+});
+
+test('a database of version 1 is completed: what it lacks is empty, and its failures, which knew no end, are forgiven', async () => {
+  await coordinator.createCluster('older');
+  await coordinator.apply('older', documentOf('older', ['alice']));
+  const alice = await coordinator.join('older', 'alice');
+  alice.revision = 1;
+  await alice.signedPost('report', alice.report({ claims: [{ group: 'web', renewal: null, seenForMs: 0 }] }));
+  // given back: no time that passes changes it any more
+  await alice.signedPost('report', alice.report({ releases: [{ group: 'web', epoch: 1 }] }));
+  // as version 1 wrote them
+  const failure = { resource: 'ip', severity: 'hard', reason: 'no carrier', at: 1_700_000_000_000 };
+  for (const statement of [
+    `UPDATE service_group SET record = json_set(json_remove(record, '$.pause', '$.halt', '$.cleanups',
+       '$.lease.pendingVoters', '$.lease.eligibleBase', '$.lease.followsRelease', '$.lease.barred'),
+       '$.failures', json('${JSON.stringify({ alice: failure })}'), '$.lease.voters', json('["alice"]'))`,
+    "UPDATE node SET record = json_remove(record, '$.maintenance', '$.endpoint')",
+    'ALTER TABLE cluster DROP COLUMN generation',
+    'ALTER TABLE cluster DROP COLUMN followed',
+    'DROP TABLE access_token',
+    'DROP TABLE audit',
+    'DROP TABLE incident',
+    'DROP TABLE incident_sign',
+    'DROP TABLE cluster_key',
+    'DROP INDEX decision_of_group',
+    `UPDATE revision SET config = json_remove(config, '$.labels', '$.groups.web.after', '$.groups.web.with',
+       '$.groups.web.apart', '$.groups.web.prefer', '$.groups.web.failbackMs', '$.groups.web.failover', '$.groups.web.requires',
+       '$.groups.web.resources[0].policy')`,
+    'UPDATE schema_version SET version = 1',
+  ])
+    await coordinator.sql('older', statement);
+  await coordinator.evict('older', 'close');
+
+  const { body } = await coordinator.admin('GET', '/v1/clusters/older/status');
+  assert.equal(body.groups.web.paused, undefined);
+  assert.equal(body.nodes.alice.maintenance, undefined);
+  assert.deepEqual(await coordinator.sql('older', 'SELECT version FROM schema_version'), [{ version: 8 }]);
+  const [group] = await coordinator.sql('older', 'SELECT record FROM service_group');
+  const { pause, halt, cleanups, failures, lease } = JSON.parse(String(group?.record));
+  assert.deepEqual({ pause, halt, cleanups, failures }, { pause: null, halt: null, cleanups: 0, failures: {} });
+  const { voters, pendingVoters, eligibleBase, followsRelease, barred } = lease;
+  assert.deepEqual(
+    { voters, pendingVoters, eligibleBase, followsRelease, barred },
+    {
+      voters: { version: 1, names: ['alice'] },
+      pendingVoters: null,
+      eligibleBase: null,
+      followsRelease: null,
+      barred: {},
+    },
+  );
+  const [node] = await coordinator.sql('older', 'SELECT record FROM node');
+  const { maintenance, endpoint } = JSON.parse(String(node?.record));
+  assert.deepEqual({ maintenance, endpoint }, { maintenance: null, endpoint: null });
+
+  // the configuration is completed as it is read: the next revision has every key
+  assert.equal(
+    (await coordinator.admin('POST', '/v1/clusters/older/pause', { reason: 'to see that it works' })).status,
+    200,
+  );
+  const plan = await coordinator.admin('POST', '/v1/clusters/older/config/plan', documentOf('older', ['alice']), {
+    'content-type': 'application/yaml',
+  });
+  assert.deepEqual([plan.body.changed, plan.body.effects[0].effect], [false, 'unchanged']);
+  await coordinator.apply('older', `${documentOf('older', ['alice'])}# again\n`);
+  const [newest] = await coordinator.sql('older', 'SELECT config FROM revision ORDER BY revision DESC LIMIT 1');
+  const { web } = JSON.parse(String(newest?.config)).groups;
+  assert.deepEqual(web.resources[0].policy, DEFAULT_POLICY);
+  assert.deepEqual(web, { ...web, ...NO_RULES });
 });
 
 test('everything durable comes back after the object ends', async () => {

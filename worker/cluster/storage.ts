@@ -3,7 +3,7 @@
  * back every answer until they are durable.
  */
 import type { Operation } from '../../schemas/api.ts';
-import type { Config } from '../../schemas/config.ts';
+import { type Config, DEFAULT_POLICY, NO_RULES } from '../../schemas/config.ts';
 import {
   MAX_STORED_DECISIONS,
   MAX_STORED_EVENTS,
@@ -11,10 +11,24 @@ import {
   MAX_STORED_REVISIONS,
 } from '../../schemas/limits.ts';
 import type { Durable, Effect, GroupRecord, NewDecision, NewEvent, NodeRecord, Restored } from '../decide/index.ts';
+import { followIncidents } from './incident-spans.ts';
 import { clusterMigrations, latestVersion, migrate, NewerDatabaseError, versionOf } from './migrations/index.ts';
 
 /** Old rows go in batches of this many, so that a full table costs one deletion per row on average and no statement per row. */
 const TRIM_BATCH = 128;
+
+/** What is still an incident, however long ago it began; that of a group that there is no more is of no use to anybody. */
+const OPENINGS_TO_KEEP =
+  'SELECT opening FROM incident WHERE closing IS NULL AND service_group IN (SELECT name FROM service_group)';
+
+/** A configuration stored by a version that did not know every key. */
+function complete(stored: Config): Config {
+  const groups = Object.entries(stored.groups).map(([name, group]) => {
+    const resources = group.resources.map((resource) => ({ ...resource, policy: resource.policy ?? DEFAULT_POLICY }));
+    return [name, { ...NO_RULES, ...group, resources }] as const;
+  });
+  return { ...stored, labels: stored.labels ?? {}, groups: Object.fromEntries(groups) };
+}
 
 /** Everything that one event, or several events gathered, changed. */
 export interface Change {
@@ -56,9 +70,10 @@ export class ClusterStorage {
     this.#storage.transactionSync(() => {
       migrate(this.#sql, clusterMigrations);
       this.#sql.exec(
-        'INSERT INTO cluster (id, name, history, revision, restored, created_at) VALUES (1, ?, ?, ?, NULL, ?)',
+        'INSERT INTO cluster (id, name, history, generation, revision, restored, created_at) VALUES (1, ?, ?, ?, ?, NULL, ?)',
         durable.cluster,
         durable.history,
+        durable.generation,
         durable.revision,
         createdAt,
       );
@@ -68,6 +83,15 @@ export class ClusterStorage {
 
   createdAt(): number {
     return this.#sql.exec<{ created_at: number }>('SELECT created_at FROM cluster').one().created_at;
+  }
+
+  /** Whether somebody wants to be told when there are events. */
+  followed(): boolean {
+    return this.#sql.exec<{ followed: number }>('SELECT followed FROM cluster').one().followed === 1;
+  }
+
+  setFollowed(followed: boolean): void {
+    this.#sql.exec('UPDATE cluster SET followed = ?', followed ? 1 : 0);
   }
 
   /** One transaction around several writes; nests. */
@@ -103,7 +127,9 @@ export class ClusterStorage {
 
   #load(): Durable | null {
     const cluster = this.#sql
-      .exec<{ name: string; history: string; revision: number; restored: string | null }>('SELECT * FROM cluster')
+      .exec<{ name: string; history: string; generation: number; revision: number; restored: string | null }>(
+        'SELECT * FROM cluster',
+      )
       .toArray()[0];
     if (cluster === undefined) return null;
     const config = this.#sql
@@ -116,8 +142,9 @@ export class ClusterStorage {
     return {
       cluster: cluster.name,
       history: cluster.history,
+      generation: cluster.generation,
       revision: cluster.revision,
-      config: config === undefined ? null : (JSON.parse(config.config) as Config),
+      config: config === undefined ? null : complete(JSON.parse(config.config) as Config),
       nodes: this.#loadRecords<NodeRecord>('node'),
       groups: this.#loadRecords<GroupRecord>('service_group'),
       operations: Object.fromEntries(operations.map((row) => [row.name, JSON.parse(row.record) as Operation])),
@@ -133,11 +160,15 @@ export class ClusterStorage {
 
   #saveCluster(before: Durable, after: Durable): void {
     const same =
-      before.history === after.history && before.revision === after.revision && before.restored === after.restored;
+      before.history === after.history &&
+      before.generation === after.generation &&
+      before.revision === after.revision &&
+      before.restored === after.restored;
     if (same) return;
     this.#sql.exec(
-      'UPDATE cluster SET history = ?, revision = ?, restored = ?',
+      'UPDATE cluster SET history = ?, generation = ?, revision = ?, restored = ?',
       after.history,
+      after.generation,
       after.revision,
       after.restored === null ? null : JSON.stringify(after.restored),
     );
@@ -230,7 +261,10 @@ export class ClusterStorage {
         event.id ?? null,
       )
       .toArray()[0];
-    if (added !== undefined) this.#trim('event', 'seq', added.seq, MAX_STORED_EVENTS);
+    if (added === undefined) return;
+    followIncidents(this.#sql, { ...event, seq: added.seq, service_group: event.group ?? null });
+    this.#trim('event', 'seq', added.seq, MAX_STORED_EVENTS, `AND seq NOT IN (${OPENINGS_TO_KEEP})`);
+    this.#trim('incident', 'opening', added.seq, MAX_STORED_EVENTS, `AND opening NOT IN (${OPENINGS_TO_KEEP})`);
   }
 
   #addDecision(decision: NewDecision): void {

@@ -1,13 +1,11 @@
 /**
- * Join tokens: `hfj1_<id>_<secret><checksum>`, good once, for one node, for a limited time. Only the secret's SHA-256 is kept: 256
- * random bits need no slow hash.
+ * Join tokens: good once, for one node, for a limited time (secrets.ts has their form). Each carries the fingerprint of the cluster's key, so
+ * that the node knows who has to answer it.
  */
-import { checksum, fromHex, hex, randomHex, sameBytes, sha256, utf8 } from './encoding.ts';
+import { fingerprintIn } from '../../schemas/session.ts';
+import { fromHex, sameBytes } from './encoding.ts';
 import { type Result, refuse } from './result.ts';
-
-const ID_BYTES = 6;
-const SECRET_BYTES = 32;
-const pattern = /^(hfj1_([0-9a-f]{12})_([0-9a-f]{64}))([0-9a-z]{7})$/;
+import { newSecret, type Presented, readSecret } from './secrets.ts';
 
 type TokenRow = {
   node: string;
@@ -17,23 +15,21 @@ type TokenRow = {
   used_key: string | null;
 };
 
-/** A token as it was presented: not yet known to be good. */
-export interface PresentedToken {
-  readonly id: string;
-  readonly secretHash: Uint8Array<ArrayBuffer>;
+export interface ReadToken {
+  readonly presented: Presented;
+  /** Fingerprint of the cluster's key when it was made. */
+  readonly clusterKey: string;
 }
 
 /** @returns the parts of a token, or why it cannot be one. */
-export async function readToken(token: string): Promise<Result<PresentedToken>> {
-  const match = pattern.exec(token.trim());
-  const [, body, id, secret, sum] = match ?? [];
-  if (body === undefined || id === undefined || secret === undefined || checksum(body) !== sum) {
-    return refuse(
-      'token-invalid',
-      'this is no complete join token (its checksum does not fit): copy the whole line that `holdfast node token create` printed',
-    );
-  }
-  return { ok: true, value: { id, secretHash: await sha256(utf8(secret)) } };
+export async function readToken(token: string): Promise<Result<ReadToken>> {
+  const presented = await readSecret('hfj1', token);
+  const clusterKey = fingerprintIn(token);
+  if (presented !== null && clusterKey !== undefined) return { ok: true, value: { presented, clusterKey } };
+  return refuse(
+    'token-invalid',
+    'this is no complete join token (its checksum does not fit): copy the whole line that `holdfast node token create` printed',
+  );
 }
 
 export class JoinTokens {
@@ -44,11 +40,10 @@ export class JoinTokens {
   }
 
   /** Makes a token. Its secret is known only to the caller from here on. Drops tokens that ended before `forgetBefore`. */
-  async make(): Promise<{ token: string; store: (node: string, expiresAt: number, forgetBefore: number) => void }> {
-    const id = randomHex(ID_BYTES);
-    const secret = randomHex(SECRET_BYTES);
-    const hash = hex(await sha256(utf8(secret)));
-    const body = `hfj1_${id}_${secret}`;
+  async make(
+    clusterKey: string,
+  ): Promise<{ token: string; store: (node: string, expiresAt: number, forgetBefore: number) => void }> {
+    const { id, text, hash } = await newSecret(`hfj1_${clusterKey}`);
     const store = (node: string, expiresAt: number, forgetBefore: number) => {
       this.#sql.exec('DELETE FROM join_token WHERE expires_at < ?', forgetBefore);
       this.#sql.exec(
@@ -59,14 +54,14 @@ export class JoinTokens {
         expiresAt,
       );
     };
-    return { token: `${body}${checksum(body)}`, store };
+    return { token: text, store };
   }
 
   /**
    * Judges a presented token for `node` with its new key.
    * @returns whether it is the first use; `false` means the same node repeats, with the same key, a join whose answer it lost.
    */
-  check(presented: PresentedToken, node: string, publicKey: string, now: number): Result<{ firstUse: boolean }> {
+  check(presented: Presented, node: string, publicKey: string, now: number): Result<{ firstUse: boolean }> {
     const row = this.#sql.exec<TokenRow>('SELECT * FROM join_token WHERE id = ?', presented.id).toArray()[0];
     const hash = fromHex(row?.secret_sha256 ?? '');
     if (row === undefined || hash === null || !sameBytes(hash, presented.secretHash)) {
@@ -92,7 +87,7 @@ export class JoinTokens {
   }
 
   /** Call it in the transaction that enrols the node. */
-  markUsed(presented: PresentedToken, publicKey: string, now: number): void {
+  markUsed(presented: Presented, publicKey: string, now: number): void {
     this.#sql.exec('UPDATE join_token SET used_at = ?, used_key = ? WHERE id = ?', now, publicKey, presented.id);
   }
 }

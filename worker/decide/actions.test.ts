@@ -1,6 +1,6 @@
 import { deepEqual, equal, match } from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { LEASE_PROFILES } from '../../schemas/limits.ts';
+import { LEASE_PROFILES, MAX_DETAIL_LENGTH } from '../../schemas/limits.ts';
 import { statusOf } from './explain.ts';
 import type { CoordinatorEvent } from './state.ts';
 import { config, Desk } from './testing.ts';
@@ -23,7 +23,23 @@ describe('an action that is not possible is refused whole, with the reason and w
     ['removing an unknown node', runs, { type: 'node-remove', node: 'x', force: true }, 'node-unknown', /no node x/],
     ['the death of an unknown node', runs, { type: 'confirm-dead', node: 'x' }, 'node-unknown', /no node x/],
     ['a move to where it is', runs, move('alice'), 'not-possible', /already runs on alice/],
-    ['a move to a node that is not listed', runs, move('dave'), 'not-possible', /not in the group’s `on` list/],
+    [
+      'a move to a node that there is not',
+      runs,
+      move('dave'),
+      'node-unknown',
+      /no node dave .*there are: alice, bob, carol/,
+    ],
+    [
+      'a move to a node that is not listed',
+      (d) => {
+        d.does({ type: 'apply', config: config({ db: ['alice', 'bob'] }) });
+        d.runsOn('alice');
+      },
+      move('carol'),
+      'not-possible',
+      /not in the group’s `on` list/,
+    ],
     [
       'a move to a node in standby',
       (d) => {
@@ -83,6 +99,15 @@ describe('an action that is not possible is refused whole, with the reason and w
       'node-exists',
       /node remove alice/,
     ],
+    [
+      'joining as one more than can be told of each other',
+      (d) => {
+        for (let number = 4; number <= 16; number++) d.does({ type: 'enrol', node: `n${number}`, publicKey: 'key' });
+      },
+      { type: 'enrol', node: 'n17', publicKey: 'key' },
+      'too-many-nodes',
+      /16 nodes are joined, and 16 is the limit.*node remove/,
+    ],
   ];
   for (const [what, before, action, code, detail] of cases)
     test(what, () => {
@@ -132,13 +157,14 @@ describe('a node', () => {
     desk.runsOn('alice');
     desk.passes(2_001);
     desk.does({ type: 'confirm-dead', node: 'alice' });
+    equal(desk.kinds[0], 'node.declared-dead');
     match(desk.events[0]?.detail ?? '', /freed: db/);
     equal(desk.state.durable.nodes.alice?.declaredDead?.incarnation, 'alice-1');
   });
 
   test('that is declared dead is shown as that, with when it was last seen, also when nothing was heard of it', () => {
     const desk = new Desk();
-    desk.runsOn('alice');
+    desk.claims('alice');
     desk.passes(2_001, ['bob', 'carol']);
     desk.does({ type: 'confirm-dead', node: 'alice' });
     const status = statusOf(desk.state, desk.now);
@@ -165,6 +191,25 @@ describe('a node', () => {
     equal(desk.state.durable.nodes.alice?.declaredDead?.incarnation, 'alice-1');
     equal(desk.lease().provenDeadAt, proof, 'the wait of an unconfirmed proof does not begin anew');
   });
+});
+
+test('that an operator stops and starts a group is told of', () => {
+  const desk = new Desk();
+  desk.runsOn('alice');
+  desk.does({ type: 'group-stop', group: 'db', operation: 'op1' });
+  equal(desk.kinds[0], 'group.stop-requested');
+  desk.does({ type: 'group-start', group: 'db', operation: 'op2' });
+  equal(desk.kinds[0], 'group.start-requested');
+});
+
+test('an event that has much to list is cut, so that it can be read like any other', () => {
+  const desk = new Desk();
+  const epoch = desk.runsOn('alice');
+  const failure = { resource: 'db', severity: 'hard', reason: 'r'.repeat(1_900), output: 'o'.repeat(4_000) } as const;
+  desk.hears('alice', { releases: [{ group: 'db', epoch, failure }] });
+  const told = desk.events.find(({ kind }) => kind === 'group.failed-on-node');
+  equal(told?.detail.length, MAX_DETAIL_LENGTH);
+  match(told?.detail ?? '', /o…$/);
 });
 
 describe('a new configuration', () => {

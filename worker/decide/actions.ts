@@ -1,14 +1,22 @@
-/** What people ask for: configuration, moves, drains, an operator's word. Each is refused whole or done whole. */
-import type { Operation, ProblemCode } from '../../schemas/api.ts';
+/** What people ask for, and how it is done for groups. Each is refused whole or done whole. */
+import { isServed } from '../../schemas/api.ts';
 import type { Config } from '../../schemas/config.ts';
-import { reasonText } from '../../schemas/reasons.ts';
+import { namesOffered } from '../../schemas/names.ts';
+import { type Reason, reasonText } from '../../schemas/reasons.ts';
+import { onCancel } from './cancel.ts';
+import { objection, waits } from './explain.ts';
 import { unreported } from './history.ts';
-import { freeAtOnce, holder, timingOf } from './lease.ts';
-import { lostSince, objections, rank } from './placement.ts';
-import { iso, withDurable, withGroup, withLease, withLive, withNode, withoutKeys, withVolatile } from './records.ts';
-import type { ClusterState, CoordinatorEvent, Effect, GroupRecord, NewEvent, Outcome } from './state.ts';
+import { holder } from './lease.ts';
+import { onConfirmDead, onEnrol, onReady, onRekey, onRemove, onStandby } from './node-actions.ts';
+import { event, refuse, unknownGroup, unknownNode } from './outcome.ts';
+import { firstStep, handsOff, startBar } from './pause.ts';
+import { onMaintenance, onPause, onResume } from './pause-actions.ts';
+import { objections, rank } from './placement.ts';
+import { newGroup, withDurable, withGroup, withOperation, withVolatile } from './records.ts';
+import { insteadOf } from './rules.ts';
+import type { ClusterState, CoordinatorEvent, GroupRecord, NodeRecord, Outcome } from './state.ts';
 
-type Action = Exclude<CoordinatorEvent, { type: 'report' } | { type: 'tick' }>;
+type Action = Exclude<CoordinatorEvent, { type: 'report' | 'tick' | 'late' }>;
 
 export function onAction(state: ClusterState, action: Action, now: number): Outcome {
   switch (action.type) {
@@ -16,119 +24,86 @@ export function onAction(state: ClusterState, action: Action, now: number): Outc
       return onApply(state, action.config, now);
     case 'enrol':
       return onEnrol(state, action.node, action.publicKey, now);
+    case 'rekey':
+      return withJoinedNode(state, action.node, (node) => onRekey(state, node, action.publicKey, now));
     case 'move':
-      return withKnownGroup(state, action.group, (group) => onMove(state, group, action.to, action.operation, now));
+      return withKnownGroup(state, action.group, (group) => onMove(state, group, action, now));
     case 'group-stop':
     case 'group-start':
       return withKnownGroup(state, action.group, (group) => onDesired(state, group, action, now));
     case 'cleanup':
-      return withKnownGroup(state, action.group, (group) => onCleanup(state, group, now));
+      return onCleanup(state, action.group, now);
+    case 'pause':
+      return onPause(state, action, now);
+    case 'resume':
+      return onResume(state, action, now);
+    case 'node-maintenance':
+      return withJoinedNode(state, action.node, (node) => onMaintenance(state, node, action, now));
     case 'node-standby':
+      return withJoinedNode(state, action.node, (node) => onStandby(state, node, action.operation, now));
     case 'node-ready':
-      return onMode(state, action, now);
+      return withJoinedNode(state, action.node, (node) => onReady(state, node, now));
     case 'node-remove':
-      return onRemove(state, action.node, action.force, now);
+      return withJoinedNode(state, action.node, (node) => onRemove(state, node, action.force, now));
     case 'confirm-dead':
-      return onConfirmDead(state, action.node, now);
+      return withNodeOnRecord(state, action.node, (node) => onConfirmDead(state, node, now));
     case 'confirm-history':
       return onConfirmHistory(state, now);
+    case 'cancel':
+      return onCancel(state, action.operation, now);
     default:
       return action satisfies never;
   }
 }
 
-function refuse(state: ClusterState, code: ProblemCode, detail: string): Outcome {
-  return { state, effects: [], refused: { code, detail } };
-}
-
-function event(now: number, event: Omit<NewEvent, 'at' | 'severity'> & { severity?: NewEvent['severity'] }): Effect {
-  return { kind: 'event', event: { severity: 'info', ...event, at: now } };
-}
-
 function withKnownGroup(state: ClusterState, name: string, act: (group: GroupRecord) => Outcome): Outcome {
   const group = state.durable.groups[name];
-  if (group === undefined || state.durable.config?.groups[name] === undefined)
-    return refuse(
-      state,
-      'group-unknown',
-      `no group ${name} in the configuration; there are: ${Object.keys(state.durable.config?.groups ?? {}).join(', ') || 'none'}`,
-    );
+  if (group === undefined || state.durable.config?.groups[name] === undefined) return unknownGroup(state, name);
   return act(group);
 }
 
-function started(
-  state: ClusterState,
-  operation: Omit<Operation, 'state' | 'finishedAt' | 'startedAt'>,
-  now: number,
-): ClusterState {
-  const whole: Operation = { ...operation, state: 'running', startedAt: iso(now), finishedAt: null };
-  return withDurable(state, { operations: { ...state.durable.operations, [operation.id]: whole } });
+function withJoinedNode(state: ClusterState, name: string, act: (node: NodeRecord) => Outcome): Outcome {
+  return withNodeOnRecord(state, name, (node) => (node.removed ? unknownNode(state, name) : act(node)));
+}
+
+/** Also one that was taken out: what it held is remembered under its name. */
+function withNodeOnRecord(state: ClusterState, name: string, act: (node: NodeRecord) => Outcome): Outcome {
+  const node = state.durable.nodes[name];
+  return node === undefined ? unknownNode(state, name) : act(node);
+}
+
+/** What has to be ended before an operator can have the group started or stopped. */
+function inTheWay(state: ClusterState, group: GroupRecord, now: number): string | undefined {
+  const reason = handsOff(state, group, now) ?? startBar(state, group, now);
+  return reason === undefined ? undefined : firstStep(group.name, reason);
 }
 
 function onApply(state: ClusterState, config: Config, now: number): Outcome {
   const groups: Record<string, GroupRecord> = { ...state.durable.groups };
-  for (const name of Object.keys(config.groups))
-    groups[name] ??= {
-      name,
-      desired: 'started',
-      lease: null,
-      target: null,
-      failures: {},
-      run: null,
-      shown: 'waiting',
-      since: now,
-    };
+  for (const name of Object.keys(config.groups)) groups[name] ??= newGroup(name, now);
   const revision = state.durable.revision + 1;
   return {
     state: withDurable(state, { config, revision, groups }),
     effects: [
       event(now, {
         kind: 'config.applied',
-        detail: `revision ${revision}: ${Object.keys(config.groups).length} groups on ${config.nodes.length} nodes`,
+        detail: `revision ${revision}: ${count(Object.keys(config.groups).length, 'group')} on ${count(config.nodes.length, 'node')}`,
       }),
     ],
   };
 }
 
-function onEnrol(state: ClusterState, name: string, publicKey: string, now: number): Outcome {
-  const known = state.durable.nodes[name];
-  if (
-    known !== undefined &&
-    !known.removed &&
-    known.publicKey !== publicKey &&
-    lostSince(state, name, now) === undefined
-  )
-    return refuse(
-      state,
-      'node-exists',
-      `${name} is joined and alive; \`holdfast node remove ${name}\` first, or join under another name`,
-    );
-  const again = known !== undefined;
-  const joined = withNode(state, {
-    name,
-    publicKey,
-    joinedAt: now,
-    mode: 'ready',
-    removed: false,
-    declaredDead: null,
-    refusals: [],
-    agentVersion: null,
-    lost: false,
-  });
-  return {
-    state: withVolatile(joined, { nodes: withoutKeys(joined.volatile.nodes, [name]) }),
-    effects: [
-      event(now, {
-        kind: again ? 'node.rejoined' : 'node.joined',
-        node: name,
-        detail: again ? 'joined again with a new key' : 'joined',
-      }),
-    ],
-  };
-}
+const count = (number: number, noun: string) => `${number} ${noun}${number === 1 ? '' : 's'}`;
 
-function onMove(state: ClusterState, group: GroupRecord, to: string | null, id: string, now: number): Outcome {
+function onMove(
+  state: ClusterState,
+  group: GroupRecord,
+  { to, operation: id, acceptsLoss }: Extract<Action, { type: 'move' }>,
+  now: number,
+): Outcome {
   const owner = holder(state, group, now);
+  const first = inTheWay(state, group, now);
+  if (first !== undefined) return refuse(state, 'not-possible', first);
   if (group.desired === 'stopped')
     return refuse(state, 'not-possible', `${group.name} is stopped; \`holdfast group start ${group.name}\` first`);
   if (group.target !== null)
@@ -137,29 +112,51 @@ function onMove(state: ClusterState, group: GroupRecord, to: string | null, id: 
       'not-possible',
       `${group.name} is already being moved to ${group.target.node} (operation ${group.target.operation})`,
     );
-  const others = rank(state, { ...group, target: null }, now).filter((candidate) => candidate.node !== owner);
-  const target = to ?? others.find((candidate) => candidate.eligible)?.node;
-  if (target === undefined)
+  const missing = owner === undefined ? [] : waits(state, group.name, now);
+  if (missing.length > 0)
     return refuse(
       state,
       'not-possible',
-      `no other node can take ${group.name}: ${others.map((c) => `${c.node} ${reasonText(c.reasons[0] ?? { rule: 'not-listed' })}`).join('; ') || 'its `on` list names only its owner'}`,
+      `${group.name} could not start anywhere else: it ${missing.map((reason) => reasonText(reason)).join('; ')}`,
+    );
+  const others = rank(state, { ...group, target: null }, now, { asked: true }).filter(({ node }) => node !== owner);
+  const target = to ?? others.find((candidate) => candidate.eligible)?.node;
+  if (target === undefined) {
+    const why = objection(others, group.name);
+    return refuse(
+      state,
+      'not-possible',
+      `no other node can take ${group.name}: ${others.length === 0 ? 'its `on` list names only its owner' : why}${instead(others[0]?.reasons, to)}`,
+    );
+  }
+  const nodes = state.durable.config?.nodes ?? [];
+  if (!nodes.includes(target))
+    return refuse(state, 'node-unknown', `no node ${target} in the configuration${namesOffered(target, nodes)}`);
+  if (acceptsLoss === true && owner !== undefined && target !== owner)
+    return refuse(
+      state,
+      'not-possible',
+      `${owner} has ${group.name}, and its copy is the newest: let ${target} catch up, or let ${owner} lose the lease first; newer writes are only given up when nobody has the group`,
     );
   if (target === owner) return refuse(state, 'not-possible', `${group.name} already runs on ${target}`);
   const listed = state.durable.config?.groups[group.name]?.on.includes(target) ?? false;
-  const against = listed ? objections(state, group, target, now) : [{ rule: 'not-listed' } as const];
+  const aim = {
+    node: target,
+    operation: id,
+    aboveEpoch: group.lease?.epoch ?? 0,
+    ...(acceptsLoss === undefined ? {} : { acceptsLoss }),
+  };
+  const aimed = { ...group, target: aim };
+  const against = listed ? objections(state, aimed, target, now, { asked: true }) : [{ rule: 'not-listed' } as const];
   if (against.length > 0)
     return refuse(
       state,
       'not-possible',
-      `${target} cannot take ${group.name}: it ${against.map(reasonText).join('; ')}`,
+      `${target} cannot take ${group.name}: it ${against.map((reason) => reasonText(reason, { group: group.name, node: target })).join('; ')}${instead(against, to)}`,
     );
-  const moving = withGroup(state, {
-    ...group,
-    target: { node: target, operation: id, aboveEpoch: group.lease?.epoch ?? 0 },
-  });
+  const moving = withGroup(state, aimed);
   return {
-    state: started(
+    state: withOperation(
       moving,
       { id, kind: 'move', group: group.name, node: target, progress: `waiting for ${owner ?? 'nobody'} to release` },
       now,
@@ -169,10 +166,16 @@ function onMove(state: ClusterState, group: GroupRecord, to: string | null, id: 
         kind: 'group.move-requested',
         group: group.name,
         node: target,
-        detail: `from ${owner ?? 'nowhere'} to ${target}`,
+        detail: `from ${owner ?? 'nowhere'} to ${target}${acceptsLoss === undefined ? '' : '; what was written elsewhere and is not in its copy may be lost'}`,
       }),
     ],
   };
+}
+
+/** What an operator can do about the rules among these objections. */
+function instead(against: readonly Reason[] | undefined, to: string | null): string {
+  const advice = (against ?? []).map((reason) => insteadOf(reason, to)).find((text) => text !== undefined);
+  return advice === undefined ? '' : `; ${advice}`;
 }
 
 function onDesired(
@@ -182,13 +185,16 @@ function onDesired(
   now: number,
 ): Outcome {
   const stop = action.type === 'group-stop';
+  const { clean, forgiven } = decided(group, stop);
+  const first = stop && clean.halt !== null ? undefined : inTheWay(withGroup(state, clean), clean, now);
+  if (first !== undefined) return refuse(state, 'not-possible', first);
   const next = withGroup(state, {
-    ...group,
+    ...clean,
     desired: stop ? 'stopped' : 'started',
     target: stop ? null : group.target,
   });
   return {
-    state: started(
+    state: withOperation(
       next,
       {
         id: action.operation,
@@ -205,131 +211,45 @@ function onDesired(
         group: group.name,
         detail: stop ? 'an operator stops it' : 'an operator starts it',
       }),
+      ...(forgiven === undefined
+        ? []
+        : [event(now, { kind: 'group.cleaned-up', group: group.name, detail: forgiven })]),
     ],
   };
 }
 
-function onCleanup(state: ClusterState, group: GroupRecord, now: number): Outcome {
-  const forgiven = Object.entries(group.failures).map(([node, failure]) => `${node} (${failure.resource})`);
+/**
+ * What waits for a person has met one. To have a group stopped takes a hold off it; to have it started forgives, as a cleanup does,
+ * whatever keeps it down.
+ */
+function decided(group: GroupRecord, stop: boolean): { clean: GroupRecord; forgiven?: string } {
+  if (!stop) return isServed(group.shown) || !hasFailed(group) ? { clean: group } : forgive(group);
+  // the failures stay: they are what a later start is to forgive
+  return { clean: { ...group, halt: group.halt?.kind === 'hold' ? null : group.halt } };
+}
+
+function hasFailed({ failures, halt }: GroupRecord): boolean {
+  return halt !== null || Object.keys(failures).length > 0;
+}
+
+function forgive(group: GroupRecord): { clean: GroupRecord; forgiven: string } {
+  const { halt } = group;
+  const told = Object.entries(group.failures).map(([node, failure]) => `${node} (${failure.resource})`);
+  if (halt !== null) told.push(`${halt.resource} on ${halt.node}, which a person was to decide on`);
   return {
-    state: withVolatile(withGroup(state, { ...group, failures: {} }), { lastRefusals: {} }),
-    effects: [
-      event(now, {
-        kind: 'group.cleaned-up',
-        group: group.name,
-        detail: forgiven.length === 0 ? 'there were no failures' : `forgiven: ${forgiven.join(', ')}`,
-      }),
-    ],
+    clean: { ...group, failures: {}, halt: null, cleanups: group.cleanups + 1 },
+    forgiven: told.length === 0 ? 'no node had given it up' : `forgiven: ${told.join(', ')}`,
   };
 }
 
-function onMode(
-  state: ClusterState,
-  action: { type: 'node-standby'; node: string; operation: string } | { type: 'node-ready'; node: string },
-  now: number,
-): Outcome {
-  const record = state.durable.nodes[action.node];
-  if (record === undefined || record.removed) return refuse(state, 'node-unknown', `no node ${action.node} has joined`);
-  const mode = action.type === 'node-standby' ? 'standby' : 'ready';
-  const next = withNode(state, { ...record, mode });
-  const effects = [
-    event(now, {
-      kind: mode === 'standby' ? 'node.standby' : 'node.ready',
-      node: action.node,
-      detail: mode === 'standby' ? 'drained: its groups move away' : 'may run groups again',
-    }),
-  ];
-  if (action.type === 'node-ready') return { state: next, effects };
+/** Also of a group that is no longer configured: on hold, it cannot leave before. */
+function onCleanup(state: ClusterState, name: string, now: number): Outcome {
+  const group = state.durable.groups[name];
+  if (group === undefined) return unknownGroup(state, name);
+  const { clean, forgiven } = forgive(group);
   return {
-    state: started(
-      next,
-      { id: action.operation, kind: 'standby', group: null, node: action.node, progress: 'its groups are moving away' },
-      now,
-    ),
-    effects,
-  };
-}
-
-function onRemove(state: ClusterState, name: string, force: boolean, now: number): Outcome {
-  const record = state.durable.nodes[name];
-  if (record === undefined || record.removed) return refuse(state, 'node-unknown', `no node ${name} has joined`);
-  const owned = ownedGroups(state, name, now);
-  if (owned.length > 0 && !force)
-    return refuse(
-      state,
-      'node-owns-groups',
-      `${name} runs ${owned.join(', ')}; \`holdfast node standby ${name}\` moves them away first, --force removes it now (its groups move when its leases have run out)`,
-    );
-  return {
-    state: withNode(state, { ...record, removed: true, refusals: [], lost: false }),
-    effects: [
-      event(now, {
-        kind: 'node.removed',
-        severity: 'warning',
-        node: name,
-        detail: owned.length === 0 ? 'removed' : `removed while it ran ${owned.join(', ')}`,
-      }),
-    ],
-  };
-}
-
-/** Groups whose lease this node holds, or may still hold. */
-function ownedGroups(state: ClusterState, node: string, now: number): string[] {
-  return Object.values(state.durable.groups)
-    .filter((group) => holder(state, group, now) === node)
-    .map((group) => group.name);
-}
-
-/** Proof of death: the operator's word. Refused while the node evidently lives. */
-function onConfirmDead(before: ClusterState, name: string, now: number): Outcome {
-  const record = before.durable.nodes[name];
-  if (record === undefined || record.removed) return refuse(before, 'node-unknown', `no node ${name} has joined`);
-  const timing = timingOf(before);
-  const live = before.volatile.nodes[name];
-  if (
-    live !== undefined &&
-    live.ended === null &&
-    now - live.lastSeenAt <= timing.renewMs + timing.retries * timing.retryMs
-  )
-    return refuse(
-      before,
-      'node-alive',
-      `${name} reported ${now - live.lastSeenAt} ms ago: it is not off. \`holdfast node standby ${name}\` drains it`,
-    );
-  const owned = ownedGroups(before, name, now);
-  const incarnation = live?.incarnation ?? before.durable.groups[owned[0] ?? '']?.lease?.incarnation;
-  let state = before;
-  for (const groupName of owned) {
-    const group = state.durable.groups[groupName];
-    // said twice, it does not make others wait twice
-    if (group?.lease == null || group.lease.provenDeadAt !== null || freeAtOnce(group.lease, timing)) continue;
-    // V becomes the group's `on` list, as after RELEASE
-    state = withLease(state, group, {
-      provenDeadAt: now,
-      voters: state.durable.config?.groups[groupName]?.on ?? group.lease.voters,
-    });
-  }
-  state = withNode(state, {
-    ...record,
-    lost: true,
-    // one that was not heard of has no name; whichever incarnation reports next is then a new one
-    declaredDead: { incarnation: incarnation ?? record.declaredDead?.incarnation ?? '', at: now },
-  });
-  if (live !== undefined)
-    state = withLive(state, name, { ...live, ended: 'declared-dead', epochsKnown: false, rival: null });
-  return {
-    state,
-    effects: [
-      event(now, {
-        kind: 'node.declared-dead',
-        severity: 'warning',
-        node: name,
-        detail:
-          owned.length === 0
-            ? 'an operator confirms that it is powered off'
-            : `an operator confirms that it is powered off; freed: ${owned.join(', ')}`,
-      }),
-    ],
+    state: withVolatile(withGroup(state, clean), { lastRefusals: {} }),
+    effects: [event(now, { kind: 'group.cleaned-up', group: group.name, detail: forgiven })],
   };
 }
 

@@ -1,40 +1,49 @@
 /** C2: claims, and what is granted or refused to them. */
 import { type Reason, reasonText } from '../../schemas/reasons.ts';
 import type { Claim, Grant, Report } from '../../schemas/wire.ts';
+import { waits } from './explain.ts';
 import { unheardInDoubt, unreported } from './history.ts';
-import { claimProblem, countedLeaseMs, freeAtOnce, freedom, nextEpoch, timingOf, waitOrigin } from './lease.ts';
+import { claimProblem, countedLeaseMs, freeAtOnce, freedom, holder, nextEpoch, timingOf, waitOrigin } from './lease.ts';
+import { event } from './outcome.ts';
+import { startBar } from './pause.ts';
 import { chosen, rank } from './placement.ts';
-import { withGroup, withLease, withRenewal, withVolatile } from './records.ts';
+import { withGroup, withLease, withRenewal } from './records.ts';
+import { objectionsByRule } from './rules.ts';
 import type { ClusterState, Effect, GroupRecord, Lease, Outcome } from './state.ts';
+import { eligibleVoters, firstVoters, keptOut, newestVoters } from './voters.ts';
 
-type ClaimAnswer = Outcome & { readonly grant?: Grant; readonly refusal?: string };
+type ClaimAnswer = Outcome & {
+  readonly grant?: Grant;
+  readonly refusal?: string;
+  /** What is to be remembered of a refusal that was recorded. */
+  readonly record?: { readonly key: string; readonly signature: string };
+};
 
-/** C2. */
-export function onClaim(before: ClusterState, report: Report, claim: Claim, now: number): ClaimAnswer {
+/** C2. @param recorded the refusals that are on record, see `Volatile.lastRefusals`. */
+export function onClaim(
+  before: ClusterState,
+  report: Report,
+  claim: Claim,
+  now: number,
+  recorded: Readonly<Record<string, string>>,
+): ClaimAnswer {
   const group = before.durable.groups[claim.group];
   const config = before.durable.config?.groups[claim.group];
   if (group === undefined || config === undefined)
     return { state: before, effects: [], refusal: reasonText({ rule: 'group-removed' }) };
   const { lease } = group;
-
-  const repeated =
-    lease !== null &&
-    !lease.released &&
-    lease.owner === report.node &&
-    lease.incarnation === report.incarnation &&
-    lease.provenDeadAt === null;
-  if (repeated) {
+  if (lease !== null && isRepeated(before, group, lease, report, now) && startBar(before, group, now) === undefined) {
     // the same grant again; it counts as a renewal, so the wait of others starts anew
     const renewed = withRenewal(before, group.name, now);
     const leaseMs = countedLeaseMs(before, lease, report);
-    const same = lease.suspectSince === null && lease.leaseMs === leaseMs;
-    const state = same ? renewed : withLease(renewed, group, { suspectSince: null, leaseMs });
-    return { state, effects: [], grant: grantOf(lease, group.name, null) };
+    const same = lease.suspectSince === null && lease.leaseMs === leaseMs && lease.expired !== true;
+    const state = same ? renewed : withLease(renewed, group, { suspectSince: null, leaseMs, expired: false });
+    return { state, effects: [], grant: grantOf(lease, group.name) };
   }
 
   const candidates = rank(before, group, now, { exceptOwner: true });
   const problem = claimRefusal(before, group, report, claim, candidates, now);
-  if (problem !== undefined) return refusal(before, group, report, problem, candidates, now);
+  if (problem !== undefined) return refusal(before, group, report, problem, candidates, now, recorded);
 
   const timing = timingOf(before);
   const renewal = before.volatile.renewals[group.name];
@@ -44,7 +53,11 @@ export function onClaim(before: ClusterState, report: Report, claim: Claim, now:
     owner: report.node,
     incarnation: report.incarnation,
     epoch: nextEpoch(before, group),
-    voters: config.on,
+    voters: firstVoters(before, group, report.node, now),
+    pendingVoters: null,
+    eligibleBase: eligibleVoters(lease),
+    barred: {},
+    followsRelease: lease?.released === true ? lease.epoch : null,
     grantedAt: now,
     leaseMs: report.leaseMs,
     confirmedAt: null,
@@ -55,7 +68,7 @@ export function onClaim(before: ClusterState, report: Report, claim: Claim, now:
       ? {}
       : { before: { owner: lease.owner, how: cause === 'released' && lease.forced === true ? 'forced' : cause } }),
   };
-  const next = withRenewal(withGroup(before, { ...group, lease: granted, run: null }), group.name, now);
+  const next = withRenewal(withGroup(before, { ...group, lease: granted, run: null, halt: null }), group.name, now);
   const mine = candidates.find((candidate) => candidate.node === report.node);
   const effects: Effect[] = [
     {
@@ -73,20 +86,29 @@ export function onClaim(before: ClusterState, report: Report, claim: Claim, now:
         at: now,
       },
     },
-    {
-      kind: 'event',
-      event: {
-        kind: 'group.granted',
-        severity: cause === 'lease-expired' || cause === 'declared-dead' ? 'warning' : 'info',
-        node: report.node,
-        group: group.name,
-        epoch: granted.epoch,
-        detail: grantDetail(cause, lease, report.node),
-        at: now,
-      },
-    },
+    event(now, {
+      kind: 'group.granted',
+      severity: cause === 'lease-expired' || cause === 'declared-dead' ? 'warning' : 'info',
+      node: report.node,
+      group: group.name,
+      epoch: granted.epoch,
+      detail: grantDetail(cause, lease, report.node),
+    }),
   ];
-  return { state: next, effects, grant: grantOf(granted, group.name, lease?.released === true ? lease.epoch : null) };
+  return { state: next, effects, grant: grantOf(granted, group.name) };
+}
+
+/**
+ * Its grant was lost on the way. C7: not from data that is older than what nodes have seen, or may be: there, somebody else may have been
+ * granted the group since. Nor where it has run out, and what it may not run beside has come to the node meanwhile.
+ */
+function isRepeated(state: ClusterState, group: GroupRecord, lease: Lease, report: Report, now: number): boolean {
+  const own = lease.owner === report.node && lease.incarnation === report.incarnation;
+  if (!own || lease.released || lease.provenDeadAt !== null) return false;
+  const { restored, highestEpochs } = state.durable;
+  const old = restored !== null || lease.epoch < (highestEpochs[group.name] ?? 0);
+  if (old || unheardInDoubt(state, now).length > 0) return false;
+  return holder(state, group, now) !== undefined || objectionsByRule(state, group, report.node, now).length === 0;
 }
 
 function grantDetail(cause: string, lease: Lease | null, node: string): string {
@@ -103,8 +125,9 @@ function grantDetail(cause: string, lease: Lease | null, node: string): string {
   }
 }
 
-function grantOf(lease: Lease, group: string, released: number | null): Grant {
-  return { group, epoch: lease.epoch, incarnation: lease.incarnation, voters: [...lease.voters], released };
+function grantOf(lease: Lease, group: string): Grant {
+  const { epoch, incarnation, followsRelease } = lease;
+  return { group, epoch, incarnation, voters: newestVoters(lease), released: followsRelease };
 }
 
 function claimRefusal(
@@ -116,13 +139,22 @@ function claimRefusal(
   now: number,
 ): Reason[] | undefined {
   if (group.desired === 'stopped') return [{ rule: 'group-stopped' }];
+  const bar = startBar(state, group, now);
+  if (bar !== undefined) return [bar];
   const { restored } = state.durable;
   if (restored !== null) return [{ rule: 'restored', waitingFor: unreported(state) }];
   const unheard = unheardInDoubt(state, now);
-  if (unheard.length > 0 && freeAtOnce(group.lease, timingOf(state)))
+  if (unheard.length > 0 && freeAtOnce(group.lease))
     return [{ rule: 'instance-new', waitingFor: unheard, remainingMs: state.volatile.doubtUntil - now }];
+  const first = waits(state, group.name, now);
+  if (first.length > 0) return first;
   const wait = claimProblem(group, state.volatile.renewals[group.name], claim, timingOf(state), now);
   if (wait !== undefined) return [wait];
+  const keepers = keptOut(state, group, now);
+  if (group.lease !== null && keepers.length > 0)
+    return [{ rule: 'lives-on-promises', owner: group.lease.owner, voters: keepers }];
+  const voters = eligibleVoters(group.lease);
+  if (voters !== null && !voters.includes(report.node)) return [{ rule: 'not-voter', voters: [...voters] }];
   const mine = candidates.find((candidate) => candidate.node === report.node);
   if (mine === undefined) return [{ rule: 'not-listed' }];
   if (!mine.eligible) return mine.reasons;
@@ -138,13 +170,15 @@ function refusal(
   reasons: Reason[],
   candidates: ReturnType<typeof rank>,
   now: number,
+  recorded: Readonly<Record<string, string>>,
 ): ClaimAnswer {
-  const text = reasons.map(reasonText).join('; ');
+  const text = reasons.map((reason) => reasonText(reason)).join('; ');
   const key = `${group.name}/${report.node}`;
   const signature = `${group.lease?.epoch ?? 0} ${reasons.map((reason) => reason.rule).join(' ')}`;
-  if (state.volatile.lastRefusals[key] === signature) return { state, effects: [], refusal: text };
+  if (recorded[key] === signature) return { state, effects: [], refusal: text };
   return {
-    state: withVolatile(state, { lastRefusals: { ...state.volatile.lastRefusals, [key]: signature } }),
+    state,
+    record: { key, signature },
     effects: [
       {
         kind: 'decision',

@@ -4,6 +4,7 @@ import type { Operation } from '../../schemas/api.ts';
 import { LEASE_PROFILES } from '../../schemas/limits.ts';
 import { nextTick } from './decide.ts';
 import { config, Desk, TAKEOVER_MS } from './testing.ts';
+import { ruled } from './testing-floor.ts';
 
 const { leaseMs } = LEASE_PROFILES.default;
 
@@ -97,6 +98,14 @@ describe('stop and start', () => {
     equal(desk.hears('alice').observed[0]?.claim, 'never');
   });
 
+  test('a stop tells what runs with the group and is down with it', () => {
+    const web = { on: ['alice', 'bob'], with: ['db'] };
+    const cache = { on: ['alice', 'bob'], with: ['web'] };
+    const desk = new Desk(ruled({ db: { on: ['alice', 'bob'] }, web, cache }));
+    desk.does({ type: 'group-stop', group: 'db', operation: 'op' });
+    equal(operation(desk)?.progress, 'stopped; it never ran; down with it: web, cache');
+  });
+
   test('a start succeeds when the group runs', () => {
     const desk = new Desk();
     desk.does({ type: 'group-stop', group: 'db', operation: 'o1' });
@@ -112,6 +121,9 @@ describe('stop and start', () => {
     const failure = { resource: 'ip', severity: 'fatal', reason: 'no' } as const;
     desk.hears('alice', { releases: [{ group: 'db', epoch, failure }] });
     desk.does({ type: 'group-start', group: 'db', operation: 'op' });
+    const [grant] = desk.claims('alice').grants;
+    equal(operation(desk)?.state, 'running', 'it is tried once more');
+    desk.hears('alice', { releases: [{ group: 'db', epoch: grant?.epoch ?? 0, failure }] });
     equal(operation(desk)?.state, 'failed');
   });
 
@@ -346,7 +358,7 @@ describe('the state that is shown', () => {
 
   test('is not running because another incarnation of the dead owner’s node speaks up', () => {
     const desk = new Desk();
-    desk.runsOn('alice');
+    desk.claims('alice');
     desk.passes(2_100, ['bob']);
     desk.does({ type: 'confirm-dead', node: 'alice' });
     desk.hears('alice', { incarnation: 'alice-2' });

@@ -41,6 +41,7 @@ test('a node whose agent never ran is no lost node: it has yet to be started', (
     lastSeenMs: null,
     joined: true,
     agentVersion: null,
+    listens: null,
     refusals: [],
     note: 'joined, agent not started',
   });
@@ -87,7 +88,7 @@ test('what speaks against a node is told with its name once', () => {
     chosen: false,
     reasons: [{ rule: 'owner-has-it', owner: 'bob' }],
   } as const;
-  equal(objection([{ ...valid, reasons: [...valid.reasons] }]), 'bob holds a valid lease on it');
+  equal(objection([{ ...valid, reasons: [...valid.reasons] }], 'db'), 'bob holds a valid lease on it');
 });
 
 test('status says while a restored coordinator holds back, and for whom it waits', () => {

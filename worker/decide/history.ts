@@ -2,8 +2,9 @@
 import { takeoverWaitMs } from '../../schemas/limits.ts';
 import type { Report } from '../../schemas/wire.ts';
 import { timingOf } from './lease.ts';
+import { event } from './outcome.ts';
 import { withDurable, withVolatile } from './records.ts';
-import type { ClusterState, Effect, Outcome } from './state.ts';
+import type { ClusterState, Durable, Effect, Outcome } from './state.ts';
 
 /** C7: another history is a proof as well; of each node it counts once, or one such node could hold everything back for ever. */
 export function otherHistory(before: ClusterState, report: Report, now: number): Outcome {
@@ -25,21 +26,36 @@ function holdBack(state: ClusterState, report: Report, why: string, now: number)
   return {
     state: withDurable(state, { restored: { since: now, reported, longestLeaseMs, confirmed: false } }),
     effects: [
-      {
-        kind: 'event',
-        event: {
-          kind: 'coordinator.restored',
-          severity: 'error',
-          node: report.node,
-          detail: `the coordinator’s data is older than what the nodes have seen: ${why}. Nothing is granted until every node has reported, or \`holdfast cluster confirm-history\`. If only ${report.node} says so and is wrong, \`holdfast node remove ${report.node}\``,
-          at: now,
-        },
-      },
+      event(now, {
+        kind: 'coordinator.restored',
+        severity: 'error',
+        node: report.node,
+        detail: `the coordinator’s data is older than what the nodes have seen: ${why}. Nothing is granted until every node has reported, or \`holdfast cluster confirm-history\`. If only ${report.node} says so and is wrong, \`holdfast node remove ${report.node}\``,
+      }),
     ],
   };
 }
 
-export function learnEpochs(before: ClusterState, report: Report, now: number): Outcome {
+/**
+ * C7: a node that has heard of a later start of the coordinator or a later change of voters, or of another one of the same count, proves that this
+ * data is an older copy: what it does not know of may be a change of voters, which no epoch betrays.
+ */
+function learnGeneration(before: ClusterState, report: Report, now: number): Outcome {
+  const { coordinator } = report;
+  const { generation } = before.durable;
+  if (coordinator === undefined || coordinator.generation < generation) return { state: before, effects: [] };
+  if (coordinator.generation === generation && coordinator.instance === before.volatile.instance)
+    return { state: before, effects: [] };
+  const state = withDurable(before, { generation: coordinator.generation + 1 });
+  const why = `${report.node} has heard of generation ${coordinator.generation} of the coordinator’s data, which ends before it`;
+  return holdBack(state, report, why, now);
+}
+
+/**
+ * C7: what a report proves of data that is older, also one that is refused otherwise: old data may take its sender's successor for a stranger, and
+ * then nobody else may know.
+ */
+export function learnOfOlder(before: ClusterState, report: Report, now: number): Outcome {
   let state = before;
   const effects: Effect[] = [];
   // a lease that a node holds is as good a witness as what it remembers
@@ -56,6 +72,15 @@ export function learnEpochs(before: ClusterState, report: Report, now: number): 
     state = held.state;
     effects.push(...held.effects);
   }
+  const later = learnGeneration(state, report, now);
+  return { state: later.state, effects: [...effects, ...later.effects] };
+}
+
+/** C7: and that this node has told what it has seen. */
+export function learnEpochs(before: ClusterState, report: Report, now: number): Outcome {
+  const learned = learnOfOlder(before, report, now);
+  const { effects } = learned;
+  let { state } = learned;
   const { restored } = state.durable;
   if (restored === null) return { state, effects };
   const reported =
@@ -64,7 +89,10 @@ export function learnEpochs(before: ClusterState, report: Report, now: number): 
       : [...restored.reported, report.node];
   const longestLeaseMs = Math.max(restored.longestLeaseMs, report.leaseMs);
   if (reported !== restored.reported || longestLeaseMs !== restored.longestLeaseMs)
-    state = withDurable(state, { restored: { ...restored, reported, longestLeaseMs } });
+    // a node that has just been heard may have lived on promises until now, and may still be stopping
+    state = withDurable(state, {
+      restored: { ...restored, since: reported === restored.reported ? restored.since : now, reported, longestLeaseMs },
+    });
   return { state, effects };
 }
 
@@ -87,10 +115,36 @@ export function unheardInDoubt(state: ClusterState, now: number): string[] {
     .map((node) => node.name);
 }
 
+/**
+ * C7: this data may itself be a copy that was taken while an earlier restore was waited out: who had reported then, and what a person said of
+ * the others, says nothing about now.
+ */
+export function restoredAgain(restored: Durable['restored']): Durable['restored'] {
+  return restored === null ? null : { ...restored, reported: [], confirmed: false };
+}
+
 /** C7: nodes that have not told their epochs since the restore. */
 export function unreported(state: ClusterState): string[] {
   const reported = state.durable.restored?.reported ?? [];
   return Object.values(state.durable.nodes)
     .filter((node) => !node.removed && !reported.includes(node.name))
     .map((node) => node.name);
+}
+
+/** C7: once every node has reported, the highest epoch is known and grants continue above it. */
+export function endRestore(state: ClusterState, now: number): Outcome {
+  const { restored } = state.durable;
+  if (restored === null || (unreported(state).length > 0 && !restored.confirmed)) return { state, effects: [] };
+  if (now < restoredUntil(state)) return { state, effects: [] };
+  return {
+    state: withDurable(state, { restored: null }),
+    effects: restored.confirmed
+      ? []
+      : [
+          event(now, {
+            kind: 'coordinator.history-confirmed',
+            detail: 'every node has reported; grants continue above the highest epoch seen',
+          }),
+        ],
+  };
 }

@@ -19,10 +19,12 @@ export function takeoverMs(lease: Lease, timing: LeaseTiming): number {
   return takeoverWaitMs(lease.leaseMs, timing.coordinatorMarginMs);
 }
 
-/** Proof of death frees at once only if the epoch has been confirmed for T_C: before that an earlier owner may live on promises. */
-function freedByProof(lease: Lease, timing: LeaseTiming): boolean {
-  if (lease.provenDeadAt === null || lease.confirmedAt === null) return false;
-  return lease.provenDeadAt - lease.confirmedAt >= takeoverMs(lease, timing);
+/**
+ * Proof of death frees at once only what its owner had confirmed: it was clean then, so no earlier owner lives on a promise of its (decision
+ * 0014). No clock is asked.
+ */
+function freedByProof(lease: Lease): boolean {
+  return lease.provenDeadAt !== null && lease.confirmedAt !== null;
 }
 
 /**
@@ -44,7 +46,7 @@ export type Freedom = { readonly free: true; readonly cause: Cause } | { readonl
 export function freedom(lease: Lease | null, renewal: Renewal | undefined, timing: LeaseTiming, now: number): Freedom {
   if (lease === null) return { free: true, cause: 'first-start' };
   if (lease.released) return { free: true, cause: 'released' };
-  if (freedByProof(lease, timing)) return { free: true, cause: 'declared-dead' };
+  if (freedByProof(lease)) return { free: true, cause: 'declared-dead' };
   const origin = waitOrigin(lease, renewal);
   const until = (origin?.at ?? lease.grantedAt) + takeoverMs(lease, timing);
   if (now < until) return { free: false, until };
@@ -59,8 +61,8 @@ export function holder(state: ClusterState, group: GroupRecord, now: number): st
 }
 
 /** May it be claimed without the claimant having measured anything? */
-export function freeAtOnce(lease: Lease | null, timing: LeaseTiming): boolean {
-  return lease === null || lease.released || freedByProof(lease, timing);
+export function freeAtOnce(lease: Lease | null): boolean {
+  return lease === null || lease.released || freedByProof(lease);
 }
 
 /** @returns why a claim cannot be granted as far as the lease is concerned; undefined if it can. */
@@ -72,7 +74,7 @@ export function claimProblem(
   now: number,
 ): Reason | undefined {
   const { lease } = group;
-  if (lease === null || freeAtOnce(lease, timing)) return undefined;
+  if (lease === null || freeAtOnce(lease)) return undefined;
   const origin = waitOrigin(lease, renewal);
   if (claim.renewal !== origin?.id) return { rule: 'renewal-not-newest' };
   const state = freedom(lease, renewal, timing, now);

@@ -2,7 +2,8 @@ import { deepEqual, equal } from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { LEASE_PROFILES } from '../../schemas/limits.ts';
 import { type Reason, reasonText } from '../../schemas/reasons.ts';
-import { chosen, rank, releaseOrder } from './placement.ts';
+import { chosen, rank } from './placement.ts';
+import { releaseOrder } from './release.ts';
 import { config, Desk } from './testing.ts';
 
 const { leaseMs } = LEASE_PROFILES.default;
@@ -125,8 +126,11 @@ describe('what speaks against a node', () => {
   test('what speaks for it is shown as well', () => {
     const desk = new Desk();
     desk.runsOn('alice');
-    deepEqual(against(desk, 'alice')?.reasons, [{ rule: 'owner' }, { rule: 'preference', position: 1 }]);
-    deepEqual(against(desk, 'carol')?.reasons, [{ rule: 'preference', position: 3 }]);
+    deepEqual(against(desk, 'alice')?.reasons, [
+      { rule: 'owner', weight: 1_000 },
+      { rule: 'preference', position: 1, weight: 16 },
+    ]);
+    deepEqual(against(desk, 'carol')?.reasons, [{ rule: 'preference', position: 3, weight: 14 }]);
   });
 });
 

@@ -1,4 +1,5 @@
 /** Small pure helpers over the state: every change makes a new record and leaves the old one as it was. */
+import type { Operation } from '../../schemas/api.ts';
 import type { ClusterState, Durable, GroupRecord, Lease, NodeLive, NodeRecord, Renewal, Volatile } from './state.ts';
 
 export function withDurable(state: ClusterState, change: Partial<Durable>): ClusterState {
@@ -30,10 +31,18 @@ export function withLive(state: ClusterState, name: string, live: NodeLive): Clu
  * The newest renewal, under a name of its own: a request that arrives twice is two events, and the second must not bring back a name
  * by which claimants have already been counting.
  */
-export function withRenewal(state: ClusterState, group: string, at: number): ClusterState {
+export function withRenewal(
+  state: ClusterState,
+  group: string,
+  at: number,
+  { backed = false, newVoters = false } = {},
+): ClusterState {
   const renewalCount = state.volatile.renewalCount + 1;
-  const renewal: Renewal = { id: `${state.volatile.instance.slice(0, 16)}-${renewalCount}`, at };
-  return withVolatile(state, { renewalCount, renewals: { ...state.volatile.renewals, [group]: renewal } });
+  const votersAt = newVoters ? at : (state.volatile.renewals[group]?.votersAt ?? 0);
+  const renewal: Renewal = { id: `${state.volatile.instance.slice(0, 16)}-${renewalCount}`, at, backed, votersAt };
+  const expired =
+    group in state.volatile.expired ? withoutKeys(state.volatile.expired, [group]) : state.volatile.expired;
+  return withVolatile(state, { renewalCount, expired, renewals: { ...state.volatile.renewals, [group]: renewal } });
 }
 
 export function withoutKeys<T>(
@@ -41,6 +50,33 @@ export function withoutKeys<T>(
   keys: readonly string[],
 ): Readonly<Record<string, T>> {
   return Object.fromEntries(Object.entries(record).filter(([key]) => !keys.includes(key)));
+}
+
+/** A long action that has just begun. */
+export function withOperation(
+  state: ClusterState,
+  begun: Omit<Operation, 'state' | 'startedAt' | 'finishedAt'>,
+  now: number,
+): ClusterState {
+  const operation: Operation = { ...begun, state: 'running', startedAt: iso(now), finishedAt: null };
+  return withDurable(state, { operations: { ...state.durable.operations, [operation.id]: operation } });
+}
+
+/** A group that has never been anywhere. */
+export function newGroup(name: string, now: number): GroupRecord {
+  return {
+    name,
+    desired: 'started',
+    lease: null,
+    target: null,
+    failures: {},
+    pause: null,
+    halt: null,
+    cleanups: 0,
+    run: null,
+    shown: 'waiting',
+    since: now,
+  };
 }
 
 export function iso(ms: number): string {

@@ -23,6 +23,7 @@ describe('what a node is told of a group that it does not renew', () => {
       group: 'db',
       renewal: desk.state.volatile.renewals.db?.id,
       claim: 'after',
+      released: null,
       waitMs: TAKEOVER_MS,
     });
     equal(claimOf(desk, 'carol'), 'never');
@@ -105,4 +106,14 @@ describe('a reply', () => {
     const reply = new Desk().hears('alice', { id: 'mine' });
     deepEqual([reply.id, reply.history, reply.instance], ['mine', 'h1', 'i1']);
   });
+});
+
+test('C7: an incarnation whose epochs are not known is asked for them; what came late of an earlier one does not count as its word', () => {
+  const desk = new Desk();
+  equal(desk.hearsWithoutEpochs('alice').tellEpochs, undefined, 'told with its first report');
+  desk.passes(2 * TAKEOVER_MS);
+  desk.hears('alice', { incarnation: 'alice-0' });
+  desk.passes(2 * TAKEOVER_MS);
+  equal(desk.hearsWithoutEpochs('alice').tellEpochs, true);
+  equal(desk.hears('alice').tellEpochs, undefined);
 });

@@ -2,7 +2,10 @@
 import { PROTOCOL_MAJOR, PROTOCOL_MINOR } from '../../schemas/limits.ts';
 import type { NodeConfig, Observation, Renewals, Reply, Report } from '../../schemas/wire.ts';
 import { freeAtOnce, takeoverMs, timingOf, waitOrigin } from './lease.ts';
+import { startBar } from './pause.ts';
+import { peersOf } from './peers.ts';
 import { chosen, rank } from './placement.ts';
+import { unmet } from './rules.ts';
 import type { ClusterState, GroupRecord, Verdicts } from './state.ts';
 
 /** Built after the commit that the report was gathered into, so that every node learns of the same renewals. */
@@ -13,6 +16,7 @@ export function buildReply(state: ClusterState, report: Report, verdicts: Verdic
     id: report.id,
     history: state.durable.history,
     instance: state.volatile.instance,
+    generation: state.durable.generation,
     renewInMs: nextRenewalMs(timingOf(state).renewMs, now),
     leases: [...verdicts.leases],
     grants: [...verdicts.grants],
@@ -24,6 +28,10 @@ export function buildReply(state: ClusterState, report: Report, verdicts: Verdic
   // Also with the first report to this instance: after a restore the numbers of revisions repeat.
   if (report.revision !== state.durable.revision || report.epochs !== undefined)
     reply.config = configFor(state, report.node);
+  const peers = peersOf(state, report.node);
+  if (report.peers !== peers.version) reply.peers = peers;
+  // a report of an incarnation that is over may have come in between, and was taken for this one's successor
+  if (state.volatile.nodes[report.node]?.epochsKnown === false) reply.tellEpochs = true;
   return reply;
 }
 
@@ -48,7 +56,13 @@ function configFor(state: ClusterState, node: string): NodeConfig {
   return {
     revision: state.durable.revision,
     timing: timingOf(state),
-    groups: groups.map((group) => ({ name: group.name, on: [...group.on], resources: [...group.resources] })),
+    groups: groups.map(({ name, on, resources, requires, fence }) => ({
+      name,
+      on: [...on],
+      requiresUplink: requires === 'uplink',
+      fence,
+      resources: [...resources],
+    })),
   };
 }
 
@@ -63,6 +77,7 @@ function observations(state: ClusterState, report: Report, now: number): Observa
       group: config.name,
       renewal: origin?.id ?? null,
       claim: mayClaim(state, group, report, now),
+      released: group.lease?.released === true ? group.lease.epoch : null,
       waitMs: group.lease === null ? 0 : takeoverMs(group.lease, timingOf(state)),
     });
   }
@@ -71,10 +86,12 @@ function observations(state: ClusterState, report: Report, now: number): Observa
 
 function mayClaim(state: ClusterState, group: GroupRecord, report: Report, now: number): Observation['claim'] {
   if (group.desired === 'stopped' || state.durable.restored !== null) return 'never';
+  if (startBar(state, group, now) !== undefined) return 'never';
   const { lease } = group;
   const own =
     lease !== null && !lease.released && lease.owner === report.node && lease.incarnation === report.incarnation;
   if (own) return lease.provenDeadAt === null && chosen(rank(state, group, now)) === report.node ? 'now' : 'never';
+  if (unmet(state, group.name, now).length > 0) return 'never';
   if (chosen(rank(state, group, now, { exceptOwner: true })) !== report.node) return 'never';
-  return freeAtOnce(lease, timingOf(state)) ? 'now' : 'after';
+  return freeAtOnce(lease) ? 'now' : 'after';
 }

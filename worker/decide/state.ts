@@ -6,7 +6,10 @@
  */
 import type { GroupState, Operation, ProblemCode } from '../../schemas/api.ts';
 import type { Config } from '../../schemas/config.ts';
+import type { Copy } from '../../schemas/copies.ts';
 import type { EventKind, EventSeverity } from '../../schemas/events.ts';
+import type { Fuse } from '../../schemas/fuse.ts';
+import type { PeerEndpoint } from '../../schemas/peer.ts';
 import type { Candidate, Cause, Reason } from '../../schemas/reasons.ts';
 import type {
   Grant,
@@ -17,11 +20,32 @@ import type {
   Report,
   ResourceReport,
   severities,
+  Voters,
 } from '../../schemas/wire.ts';
 
 export interface Failure {
   readonly resource: string;
   readonly severity: (typeof severities)[number];
+  readonly reason: string;
+  readonly at: number;
+  /** How often this node has given the group up, without having run it well in between. */
+  readonly count: number;
+  /** From then on the node may try again. */
+  readonly until: number;
+}
+
+/** Nothing is started or stopped until then. */
+export interface Pause {
+  readonly since: number;
+  readonly until: number;
+  readonly reason: string;
+}
+
+/** A resource failed whose policy asks for a person. `hold`: its owner keeps it as it is; `stop`: it was stopped and starts nowhere. */
+export interface Halt {
+  readonly kind: 'hold' | 'stop';
+  readonly node: string;
+  readonly resource: string;
   readonly reason: string;
   readonly at: number;
 }
@@ -30,12 +54,26 @@ export interface Lease {
   readonly owner: string;
   readonly incarnation: string;
   readonly epoch: number;
-  /** V. Promises between nodes do not exist yet; it is the group's `on` list, and restricts nothing (C3, C6 come with promises). */
-  readonly voters: readonly string[];
+  /** V in force: the owner may live on the promises of all of these (O2), so only these may take over (C3). */
+  readonly voters: Voters;
+  /** A change of V that the owner has not taken up yet, of the next version; while it is under way both sets restrict. */
+  readonly pendingVoters: readonly string[] | null;
+  /** Who could be granted the lease when this epoch was: restricts until the owner has confirmed (C6). Null: everybody. */
+  readonly eligibleBase: readonly string[] | null;
+  /**
+   * Voters whose machine was joined anew under their name, which knows nothing of what the one before has promised: not eligible until the
+   * owner lives by voters of a later version than this.
+   */
+  readonly barred: Readonly<Record<string, number>>;
+  /** It followed the release of this epoch, so promises for it and below are void (P2). */
+  readonly followsRelease: number | null;
   readonly grantedAt: number;
   /** L as the owner counts it; T_C of this lease follows from it, whatever the configuration says meanwhile. */
   readonly leaseMs: number;
-  /** C6: when the owner's first renewal in this epoch arrived. */
+  /**
+   * C6: when the first renewal arrived that says that the epoch is on its owner's disk. An agent renews only what it has activated, which
+   * it does with no promise of its own and outside its quarantine: so a confirmed epoch is one whose owner was clean.
+   */
   readonly confirmedAt: number | null;
   /** The owner gave it back (O5). The row stays: its epoch is the highest. */
   readonly released: boolean;
@@ -45,6 +83,10 @@ export interface Lease {
   readonly provenDeadAt: number | null;
   /** It was given back only after everything had been stopped by force: its owner had lost it. */
   readonly forced?: boolean;
+  /** It was given back because the group would not run there. */
+  readonly failed?: boolean;
+  /** T_C has passed and it was reported as expired; a renewal takes that back. */
+  readonly expired?: boolean;
   /** How the lease before this one ended, so that an operation can tell whether it was orderly. */
   readonly before?: { readonly owner: string; readonly how: 'released' | 'forced' | 'lease-expired' | 'declared-dead' };
 }
@@ -62,9 +104,21 @@ export interface GroupRecord {
   readonly desired: 'started' | 'stopped';
   readonly lease: Lease | null;
   /** A planned move in progress. */
-  readonly target: { readonly node: string; readonly operation: string; readonly aboveEpoch: number } | null;
-  /** Nodes that gave the group up, until an operator cleans up. */
+  readonly target: {
+    readonly node: string;
+    readonly operation: string;
+    readonly aboveEpoch: number;
+    /** An operator accepts that its copy of the data may lack writes. */
+    readonly acceptsLoss?: true;
+  } | null;
+  /** The node whose copy of the data was Primary last; left out: none was yet. */
+  readonly writer?: string;
+  /** Nodes that gave the group up, until their wait is over and forgotten, or an operator cleans up. */
   readonly failures: Readonly<Record<string, Failure>>;
+  readonly pause: Pause | null;
+  readonly halt: Halt | null;
+  /** How often an operator has cleaned up. */
+  readonly cleanups: number;
   /** What the owner last reported of it, written when it changes. */
   readonly run: GroupRun | null;
   /** The state that `status` shows, and since when. */
@@ -78,11 +132,19 @@ export interface NodeRecord {
   readonly publicKey: string;
   readonly joinedAt: number;
   readonly mode: 'ready' | 'standby';
+  /** What it runs is left as it is, and it is given nothing more. */
+  readonly maintenance: Pause | null;
   readonly removed: boolean;
   /** Told to be dead by an operator; this incarnation may never act again. */
   readonly declaredDead: { readonly incarnation: string; readonly at: number } | null;
   readonly refusals: readonly Refusal[];
+  /** Of replicated data, as it last told; left out: it has told none. */
+  readonly copies?: readonly Copy[];
   readonly agentVersion: string | null;
+  /** What ends its groups when their leases do; left out: it has not told. */
+  readonly fuse?: Fuse;
+  /** Where its peers find it; null: it has not told. */
+  readonly endpoint: PeerEndpoint | null;
   /** Reported lost; cleared when it reports again. */
   readonly lost: boolean;
 }
@@ -100,6 +162,11 @@ export interface Restored {
 export interface Durable {
   readonly cluster: string;
   readonly history: string;
+  /**
+   * How often the object has started and the voters of a lease have changed; agents remember it, so that an older copy of this data betrays
+   * itself (C7).
+   */
+  readonly generation: number;
   readonly revision: number;
   readonly config: Config | null;
   readonly nodes: Readonly<Record<string, NodeRecord>>;
@@ -117,6 +184,8 @@ export interface NodeLive {
   readonly lastSeenAt: number;
   /** It reports no more: its agent retired, or an operator gave his word that it is off. It is kept for when it was last seen. */
   readonly ended: 'retired' | 'declared-dead' | null;
+  /** Its host is being shut down. */
+  readonly leaving: boolean;
   /** Of the newest report, on the node's own clock: one that bears an older time was overtaken. */
   readonly sentMs: number;
   /** P3: when its quarantine ends. */
@@ -124,6 +193,8 @@ export interface NodeLive {
   readonly revision: number;
   /** Has reported its highest epochs to this instance (C7). */
   readonly epochsKnown: boolean;
+  /** What it would claim, had it not promised the owner of that epoch to keep out. */
+  readonly promised: readonly { readonly group: string; readonly epoch: number }[];
   /** Another incarnation that spoke up as this node while this one was alive. */
   readonly rival: { readonly incarnation: string; readonly at: number; readonly told: boolean } | null;
 }
@@ -131,6 +202,10 @@ export interface NodeLive {
 export interface Renewal {
   readonly id: string;
   readonly at: number;
+  /** Every other voter has promised its owner: an outage of the coordinator costs nothing. */
+  readonly backed: boolean;
+  /** When other voters were taken up last, as far as this instance knows. */
+  readonly votersAt: number;
 }
 
 /** Lost when the object starts anew. */
@@ -152,6 +227,10 @@ export interface Volatile {
   readonly lastRefusals: Readonly<Record<string, string>>;
   /** Groups whose lease is known to be past T_C and was reported as expired. */
   readonly expired: Readonly<Record<string, number>>;
+  /** By group: a better node than its owner, and since when it has been able to run it (`failback`). */
+  readonly better: Readonly<Record<string, { readonly node: string; readonly since: number }>>;
+  /** By group that nobody has: the node that may take it, and since when, where another one could. */
+  readonly awaited: Readonly<Record<string, { readonly node: string; readonly since: number }>>;
 }
 
 export interface ClusterState {
@@ -219,14 +298,30 @@ export type CoordinatorEvent =
   | { readonly type: 'report'; readonly report: Report }
   /** Time has passed (in-memory timer or stored alarm). */
   | { readonly type: 'tick' }
+  /** A tick was due so long ago: the process stood still, or its clock leapt forward. */
+  | { readonly type: 'late'; readonly byMs: number }
   | { readonly type: 'apply'; readonly config: Config }
   | { readonly type: 'enrol'; readonly node: string; readonly publicKey: string }
-  | { readonly type: 'move'; readonly group: string; readonly to: string | null; readonly operation: string }
+  | { readonly type: 'rekey'; readonly node: string; readonly publicKey: string }
+  | {
+      readonly type: 'move';
+      readonly group: string;
+      readonly to: string | null;
+      readonly operation: string;
+      readonly acceptsLoss?: true;
+    }
   | { readonly type: 'group-stop'; readonly group: string; readonly operation: string }
   | { readonly type: 'group-start'; readonly group: string; readonly operation: string }
   | { readonly type: 'cleanup'; readonly group: string }
+  /** Of one group, or of every one. */
+  | { readonly type: 'pause'; readonly group: string | null; readonly forMs: number; readonly reason: string }
+  | { readonly type: 'resume'; readonly group: string | null }
   | { readonly type: 'node-standby'; readonly node: string; readonly operation: string }
+  | { readonly type: 'node-maintenance'; readonly node: string; readonly forMs: number; readonly reason: string }
+  /** Ends standby and maintenance. */
   | { readonly type: 'node-ready'; readonly node: string }
   | { readonly type: 'node-remove'; readonly node: string; readonly force: boolean }
   | { readonly type: 'confirm-dead'; readonly node: string }
-  | { readonly type: 'confirm-history' };
+  | { readonly type: 'confirm-history' }
+  /** Of an operation that runs. */
+  | { readonly type: 'cancel'; readonly operation: string };

@@ -1,5 +1,5 @@
 /** For the tests beside this file: a small cluster that is talked to as the shell talks to it. */
-import type { Config } from '../../schemas/config.ts';
+import { type Config, DEFAULT_POLICY, NO_RULES } from '../../schemas/config.ts';
 import { LEASE_PROFILES, type LeaseTiming } from '../../schemas/limits.ts';
 import type { Claim, Reply, Report } from '../../schemas/wire.ts';
 import { decide, emptyState, restart } from './decide.ts';
@@ -15,7 +15,7 @@ import type {
   Outcome,
 } from './state.ts';
 
-const address = { type: 'vip', id: 'ip', address: '192.0.2.10/24', times: {} } as const;
+const address = { type: 'vip', id: 'ip', address: '192.0.2.10/24', times: {}, policy: DEFAULT_POLICY } as const;
 
 export function config(
   groups: Record<string, readonly string[]>,
@@ -24,8 +24,11 @@ export function config(
   return {
     cluster: 'shop',
     nodes: ['alice', 'bob', 'carol'],
+    labels: {},
     timing,
-    groups: Object.fromEntries(Object.entries(groups).map(([name, on]) => [name, { name, on, resources: [address] }])),
+    groups: Object.fromEntries(
+      Object.entries(groups).map(([name, on]) => [name, { name, on, resources: [address], ...NO_RULES }]),
+    ),
   };
 }
 
@@ -99,7 +102,8 @@ export class Desk {
   }
 
   renews(node: string, epoch: number, told: Partial<Report> = {}): Reply {
-    return this.hears(node, { leases: [{ group: 'db', epoch }], ...told });
+    const voters = this.group().lease?.voters.version ?? 1;
+    return this.hears(node, { leases: [{ group: 'db', epoch, voters }], ...told });
   }
 
   /** db runs on this node: granted, renewed once, reported running. */

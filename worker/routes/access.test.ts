@@ -27,6 +27,8 @@ for (const key of ROUTE_KEYS) {
     const wrongToken = await ask(method, pathOf(path), { authorization: 'Bearer not-the-token' });
     const admin = await coordinator.admin(method, pathOf(path));
     switch (who) {
+      case 'viewer':
+      case 'operator':
       case 'admin':
         assert.equal(anonymous.status, 401);
         assert.equal(wrongToken.status, 401);

@@ -2,10 +2,10 @@
 import * as z from 'zod';
 import { enrolSchema, nonceRequestSchema, PROBLEMS } from '../../schemas/api.ts';
 import { MAX_AGENT_MESSAGE_BYTES } from '../../schemas/limits.ts';
-import { SIGNATURE_HEADERS } from '../../schemas/wire.ts';
-import { type AgentAnswer, type SignedRequest, signedRequest } from '../cluster/index.ts';
+import { SIGNATURE_HEADERS, successorHeader } from '../../schemas/session.ts';
+import { type AgentAnswer, type AgentRequest, agentRequest, type SignedRequest } from '../cluster/index.ts';
 import { readBytes, readJson } from './body.ts';
-import { clusterOf, type Handlers, pathPart, type RequestContext } from './context.ts';
+import { clusterOf, type Handlers, type RequestContext } from './context.ts';
 import { ProblemException, problem, unwrap } from './problem.ts';
 
 const refusedSchema = z.object({
@@ -16,22 +16,24 @@ const refusedSchema = z.object({
 export const agent = {
   'POST /v1/clusters/:cluster/agent/enrol': async (c) => {
     const request = await readJson(c, enrolSchema);
-    const { history } = unwrap(await (await clusterOf(c)).enrol(request));
-    return c.json({ cluster: pathPart(c, 'cluster'), node: request.node, history });
+    return c.json(unwrap(await (await clusterOf(c)).agents.enrol(request)));
   },
 
   'POST /v1/clusters/:cluster/agent/nonce': async (c) => {
     const { node } = await readJson(c, nonceRequestSchema);
-    const nonce = unwrap(await (await clusterOf(c)).nonce(node));
-    return c.json({ nonce }, 200, { [SIGNATURE_HEADERS.nextNonce]: nonce });
+    return answer(c, await (await clusterOf(c)).agents.nonce({ ...asked(c), node }));
   },
 
   'POST /v1/clusters/:cluster/agent/report': async (c) => {
-    return answer(c, await (await clusterOf(c)).agentReport(await signed(c)), (reply) => reply);
+    return answer(c, await (await clusterOf(c)).agents.report(await signed(c)));
   },
 
   'POST /v1/clusters/:cluster/agent/wait': async (c) => {
-    return answer(c, await (await clusterOf(c)).agentWait(await signed(c)), (nudge) => ({ nudge }));
+    return answer(c, await (await clusterOf(c)).agents.wait(await signed(c)));
+  },
+
+  'POST /v1/clusters/:cluster/agent/rekey': async (c) => {
+    return answer(c, await (await clusterOf(c)).agents.rekey(await signed(c)));
   },
 
   'GET /v1/clusters/:cluster/agent/socket': async (c) => {
@@ -41,33 +43,36 @@ export const agent = {
     const response = await (await clusterOf(c)).fetch(c.req.raw);
     if (response.status === 101) return response;
     const nonce = response.headers.get(SIGNATURE_HEADERS.nextNonce);
-    throw new ProblemException(refusedSchema.parse(await response.json()), nonceHeader(nonce));
+    const successor = response.headers.get(SIGNATURE_HEADERS.successor);
+    throw new ProblemException(refusedSchema.parse(await response.json()), {
+      ...(nonce === null ? {} : { [SIGNATURE_HEADERS.nextNonce]: nonce }),
+      ...(successor === null ? {} : { [SIGNATURE_HEADERS.successor]: successor }),
+    });
   },
 } satisfies Handlers<
   | 'POST /v1/clusters/:cluster/agent/enrol'
   | 'POST /v1/clusters/:cluster/agent/nonce'
   | 'POST /v1/clusters/:cluster/agent/report'
   | 'POST /v1/clusters/:cluster/agent/wait'
+  | 'POST /v1/clusters/:cluster/agent/rekey'
   | 'GET /v1/clusters/:cluster/agent/socket'
 >;
 
+function asked(c: RequestContext): AgentRequest {
+  const { pathname } = new URL(c.req.url);
+  return agentRequest({ method: c.req.method, path: pathname, header: (name) => c.req.header(name) });
+}
+
 async function signed(c: RequestContext): Promise<SignedRequest> {
-  const body = await readBytes(c.req.raw, MAX_AGENT_MESSAGE_BYTES);
-  return signedRequest(
-    { method: c.req.method, path: new URL(c.req.url).pathname, header: (name) => c.req.header(name) },
-    body,
-  );
+  return { ...asked(c), body: await readBytes(c.req.raw, MAX_AGENT_MESSAGE_BYTES) };
 }
 
-function answer<T, B extends object>(
-  c: RequestContext,
-  { result, nextNonce }: AgentAnswer<T>,
-  bodyOf: (value: T) => B,
-): Response {
-  const headers = nonceHeader(nextNonce);
-  return c.json(bodyOf(unwrap(result, headers)), 200, headers);
-}
-
-function nonceHeader(nonce: string | null): Record<string, string> {
-  return nonce === null ? {} : { [SIGNATURE_HEADERS.nextNonce]: nonce };
+/** A refusal becomes a problem document; what is signed of it is its code. */
+function answer(c: RequestContext, { result, nextNonce, signature, successor }: AgentAnswer): Response {
+  const headers = {
+    ...(nextNonce === null ? {} : { [SIGNATURE_HEADERS.nextNonce]: nextNonce }),
+    ...(signature === null ? {} : { [SIGNATURE_HEADERS.signature]: signature }),
+    ...(successor === null ? {} : { [SIGNATURE_HEADERS.successor]: successorHeader(successor) }),
+  };
+  return c.body(unwrap(result, headers), 200, { ...headers, 'content-type': 'application/json' });
 }

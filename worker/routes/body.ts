@@ -51,7 +51,30 @@ export async function readJson<T>(c: RequestContext, schema: z.ZodType<T>): Prom
   } catch (error) {
     throw problem('malformed-body', `the body is not JSON: ${error instanceof Error ? error.message : error}`);
   }
-  return parseWith(schema, value);
+  const twice = keyThatStandsTwice(text);
+  // which of the two is meant nobody knows: a proxy in between may read the other one
+  if (twice !== undefined) throw problem('malformed-body', `“${twice}” stands twice in one object; keep one of them`);
+  const parsed = parseWith(schema, value);
+  // for the record of what was done (audited.ts)
+  if (typeof parsed === 'object' && parsed !== null && 'reason' in parsed) c.set('reason', String(parsed.reason));
+  return parsed;
+}
+
+/** @param json what is valid JSON. */
+function keyThatStandsTwice(json: string): string | undefined {
+  /** Of each object or list that is open, the keys so far. */
+  const open: Set<string>[] = [];
+  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"(?:\s*:)?|[{}[\]]/g)) {
+    if (token === '{' || token === '[') open.push(new Set());
+    else if (token === '}' || token === ']') open.pop();
+    else if (token.endsWith(':')) {
+      const key: string = JSON.parse(token.slice(0, token.lastIndexOf('"') + 1));
+      const keys = open.at(-1);
+      if (keys?.has(key)) return key;
+      keys?.add(key);
+    }
+  }
+  return undefined;
 }
 
 function parseWith<T>(schema: z.ZodType<T>, value: unknown): T {

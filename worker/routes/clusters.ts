@@ -2,7 +2,8 @@ import { createClusterSchema } from '../../schemas/api.ts';
 import { timestamp } from '../cluster/index.ts';
 import { registryOf, rememberListed } from '../registry/index.ts';
 import { readJson } from './body.ts';
-import type { Handlers } from './context.ts';
+import { clusterOf, type Handlers } from './context.ts';
+import { nothing } from './nothing.ts';
 import { problem, unwrap } from './problem.ts';
 
 export const clusters = {
@@ -12,8 +13,9 @@ export const clusters = {
   },
 
   'POST /v1/clusters': async (c) => {
-    const { name } = await readJson(c, createClusterSchema);
-    const cluster = c.env.CLUSTER.get(c.env.CLUSTER.idFromName(name));
+    const { name, location } = await readJson(c, createClusterSchema);
+    const hint = location === undefined ? {} : { locationHint: location };
+    const cluster = c.env.CLUSTER.get(c.env.CLUSTER.idFromName(name), hint);
     const created = unwrap(await cluster.create(name));
     // Listed last: a failure in between leaves a cluster that the next attempt lists, never a listed one that is not there.
     await registryOf(c.env).add(name, created.createdAt);
@@ -21,4 +23,15 @@ export const clusters = {
     if (created.existed) throw problem('cluster-exists', `there is a cluster ${name} already`);
     return c.json({ name, createdAt: timestamp(created.createdAt) }, 201, { location: `/v1/clusters/${name}` });
   },
-} satisfies Handlers<'GET /v1/clusters' | 'POST /v1/clusters'>;
+
+  'GET /v1/clusters/:cluster/keys': async (c) => {
+    return c.json({ keys: unwrap(await (await clusterOf(c)).agents.keys()) });
+  },
+
+  'POST /v1/clusters/:cluster/keys/rotate': async (c) => {
+    await readJson(c, nothing);
+    return c.json({ keys: unwrap(await (await clusterOf(c)).agents.rotateKey()) });
+  },
+} satisfies Handlers<
+  'GET /v1/clusters' | 'POST /v1/clusters' | 'GET /v1/clusters/:cluster/keys' | 'POST /v1/clusters/:cluster/keys/rotate'
+>;

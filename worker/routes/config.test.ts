@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { appliedSchema, configurationSchema, planSchema } from '../../schemas/api.ts';
+import { appliedSchema, configurationSchema, operationListSchema, planSchema } from '../../schemas/api.ts';
 import { type Coordinator, documentOf, startCoordinator } from '../../test/coordinator/harness.ts';
 
 let coordinator: Coordinator;
@@ -109,4 +109,21 @@ test('an operation can be followed to its end', async () => {
   const following = coordinator.admin('GET', `${waiting.headers.get('location')}?wait=20`);
   await coordinator.admin('POST', '/v1/clusters/follow/groups/web/stop');
   assert.equal((await following).body.state, 'failed');
+});
+
+test('operations are listed, newest first, with how they ended', async () => {
+  await coordinator.createCluster('listed');
+  await put('listed', documentOf('listed', ['alice']), 0);
+  const path = '/v1/clusters/listed/operations';
+  assert.deepEqual((await coordinator.admin('GET', path)).body, { schema: 'holdfast/operations/v1', operations: [] });
+  const stop = await coordinator.admin('POST', '/v1/clusters/listed/groups/web/stop');
+  const start = await coordinator.admin('POST', '/v1/clusters/listed/groups/web/start');
+  const { operations } = operationListSchema.parse((await coordinator.admin('GET', path)).body);
+  assert.deepEqual(
+    operations.map(({ id, state }) => [id, state]),
+    [
+      [start.body.id, 'running'],
+      [stop.body.id, 'succeeded'],
+    ],
+  );
 });

@@ -18,6 +18,11 @@ export const config = {
     );
   },
 
+  'GET /v1/clusters/:cluster/config/history': async (c) => {
+    const revisions = unwrap(await (await clusterOf(c)).revisions());
+    return c.json({ schema: 'holdfast/revisions/v1', revisions });
+  },
+
   'PUT /v1/clusters/:cluster/config': async (c) => {
     const cluster = await clusterOf(c);
     const expected = flagFrom(c, 'dryRun') ? null : expectedRevision(c);
@@ -31,7 +36,10 @@ export const config = {
     return c.json(unwrap(await (await clusterOf(c)).plan(await readDocument(c))));
   },
 } satisfies Handlers<
-  'GET /v1/clusters/:cluster/config' | 'PUT /v1/clusters/:cluster/config' | 'POST /v1/clusters/:cluster/config/plan'
+  | 'GET /v1/clusters/:cluster/config'
+  | 'GET /v1/clusters/:cluster/config/history'
+  | 'PUT /v1/clusters/:cluster/config'
+  | 'POST /v1/clusters/:cluster/config/plan'
 >;
 
 function etagOf(revision: number): string {
@@ -54,7 +62,11 @@ function expectedRevision(c: RequestContext): number {
 
 /** Read here and not in the cluster's object, which has renewals to answer. */
 async function readDocument(c: RequestContext): Promise<ReadDocument> {
-  const text = await readDocumentText(c);
+  return parsedDocument(await readDocumentText(c));
+}
+
+/** @throws the problem document that names every mistake with its place. */
+export function parsedDocument(text: string): ReadDocument {
   const parsed = parseDocument(text);
   if (parsed.ok) return { text, config: parsed.config };
   const [first] = parsed.errors;

@@ -7,7 +7,10 @@ import { isListed } from '../registry/index.ts';
 import type { RouteKey } from './access.ts';
 import { problem } from './problem.ts';
 
-export type Bindings = { Bindings: Env };
+export type Bindings = {
+  Bindings: Env;
+  Variables: { reason?: string; caller?: { readonly id: string }; headers?: Readonly<Record<string, string>> };
+};
 export type App = Hono<Bindings>;
 export type RequestContext = Context<Bindings>;
 export type Handler = (c: RequestContext) => Promise<Response>;
@@ -15,7 +18,10 @@ export type Handler = (c: RequestContext) => Promise<Response>;
 export type Handlers<K extends RouteKey> = Readonly<Record<K, Handler>>;
 
 /** A part of the path. Routes without it do not ask for it. */
-export function pathPart(c: RequestContext, part: 'cluster' | 'group' | 'node' | 'operation'): string {
+export function pathPart(
+  c: RequestContext,
+  part: 'cluster' | 'group' | 'node' | 'operation' | 'webhook' | 'incident' | 'token',
+): string {
   const value = c.req.param(part);
   if (value === undefined) throw new Error(`this route has no :${part}`);
   return value;
@@ -26,10 +32,15 @@ export function pathPart(c: RequestContext, part: 'cluster' | 'group' | 'node' |
  * anyone may ask for any name.
  */
 export async function clusterOf(c: RequestContext): Promise<DurableObjectStub<Cluster>> {
+  return c.env.CLUSTER.get(c.env.CLUSTER.idFromName(await clusterNameOf(c)));
+}
+
+/** The name of the cluster in the path, which there is. */
+export async function clusterNameOf(c: RequestContext): Promise<string> {
   const name = pathPart(c, 'cluster');
   if (!nameSchema.safeParse(name).success) throw problem('cluster-unknown', `${name} cannot be the name of a cluster`);
   if (!(await isListed(c.env, name))) throw problem('cluster-unknown', `there is no cluster ${name}`);
-  return c.env.CLUSTER.get(c.env.CLUSTER.idFromName(name));
+  return name;
 }
 
 /** The group that the path names. */

@@ -1,5 +1,5 @@
-import { confirmDeadSchema, createTokenSchema, removeNodeSchema } from '../../schemas/api.ts';
-import { JOIN_TOKEN_DEFAULT_TTL_MS, JOIN_TOKEN_MAX_TTL_MS } from '../../schemas/limits.ts';
+import { confirmDeadSchema, createTokenSchema, pauseSchema, removeNodeSchema } from '../../schemas/api.ts';
+import { JOIN_TOKEN_DEFAULT_TTL_MS, JOIN_TOKEN_MAX_TTL_MS, PAUSE_DEFAULT_MS } from '../../schemas/limits.ts';
 import { timestamp } from '../cluster/index.ts';
 import { flagFrom, readJson } from './body.ts';
 import { clusterOf, type Handlers, newNodeOf, nodeOf } from './context.ts';
@@ -29,7 +29,7 @@ export const nodes = {
       throw problem('invalid-value', detail, [{ path: 'ttlMs', detail }]);
     }
     const node = newNodeOf(c);
-    const { token, expiresAt } = unwrap(await (await clusterOf(c)).createToken(node, ttlMs));
+    const { token, expiresAt } = unwrap(await (await clusterOf(c)).agents.createToken(node, ttlMs));
     return c.json({ token, node, expiresAt: timestamp(expiresAt) }, 201);
   },
 
@@ -44,6 +44,12 @@ export const nodes = {
     return c.json({ done: true });
   },
 
+  'POST /v1/clusters/:cluster/nodes/:node/maintenance': async (c) => {
+    const { forMs = PAUSE_DEFAULT_MS, reason } = await readJson(c, pauseSchema);
+    unwrap(await (await clusterOf(c)).actNow({ type: 'node-maintenance', node: nodeOf(c), forMs, reason }));
+    return c.json({ done: true });
+  },
+
   'POST /v1/clusters/:cluster/nodes/:node/confirm-dead': async (c) => {
     await readJson(c, confirmDeadSchema);
     unwrap(await (await clusterOf(c)).actNow({ type: 'confirm-dead', node: nodeOf(c) }));
@@ -55,5 +61,6 @@ export const nodes = {
   | 'POST /v1/clusters/:cluster/nodes/:node/token'
   | 'POST /v1/clusters/:cluster/nodes/:node/standby'
   | 'POST /v1/clusters/:cluster/nodes/:node/ready'
+  | 'POST /v1/clusters/:cluster/nodes/:node/maintenance'
   | 'POST /v1/clusters/:cluster/nodes/:node/confirm-dead'
 >;

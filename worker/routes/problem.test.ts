@@ -31,6 +31,11 @@ const cases: readonly [string, ProblemCode, () => Promise<Answer>][] = [
   ['a field of the wrong type', 'invalid-value', () => coordinator.admin('POST', '/v1/clusters', { name: 7 })],
   ['an unknown field', 'invalid-value', () => coordinator.admin('POST', '/v1/clusters', { name: 'x', nmae: 'y' })],
   ['a name that cannot be', 'invalid-value', () => coordinator.admin('POST', '/v1/clusters', { name: 'No Good' })],
+  [
+    'a place that Cloudflare does not know',
+    'invalid-value',
+    () => coordinator.admin('POST', '/v1/clusters', { name: 'x', location: 'moon' }),
+  ],
   ['a cluster that exists', 'cluster-exists', () => coordinator.admin('POST', '/v1/clusters', { name: 'shop' })],
   ['an unknown cluster', 'cluster-unknown', () => coordinator.admin('GET', '/v1/clusters/nope/status')],
   ['a cluster that cannot be', 'cluster-unknown', () => coordinator.admin('GET', '/v1/clusters/No%20Good/status')],

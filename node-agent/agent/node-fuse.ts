@@ -1,0 +1,100 @@
+/**
+ * The fuse that this node really has: the guard, and the last word that it was started with. The timing of the cluster is checked against it
+ * here, and what cannot be kept is told with the reports, so that nothing is granted that could not be fenced.
+ */
+import { type Fuse as FuseReport, fuseProblem, timingWith } from '../../schemas/fuse.ts';
+import type { LeaseTiming } from '../../schemas/limits.ts';
+import { type GuardClient, GuardError, type GuardReset } from '../guard/index.ts';
+import { type Log, textOf } from '../system/index.ts';
+
+/** A watchdog that could not be armed is tried again after so long: whoever had it may have gone. */
+const TRY_AGAIN_MS = 60_000;
+
+export interface NodeFuseOptions {
+  readonly guard: Pick<GuardClient, 'setReset'>;
+  readonly reset: GuardReset;
+  /** What the administrator has asked of this agent: `--reset`. */
+  readonly asked: string;
+  readonly log: Log;
+  /** What this node may claim, or what it tells of its fuse, has changed. */
+  readonly onChange: () => void;
+}
+
+export class NodeFuse {
+  readonly #options: NodeFuseOptions;
+  #timing: LeaseTiming | undefined;
+  /** Why the timing cannot be kept. */
+  #unfit: string | undefined;
+  /** Why the watchdog could not be armed, for a while. */
+  #unarmed: string | undefined;
+  #again: NodeJS.Timeout | undefined;
+
+  constructor(options: NodeFuseOptions) {
+    this.#options = options;
+    const { reset, asked, log } = options;
+    if (asked !== reset.kind)
+      log.warn(
+        `the guard that runs has --reset=${reset.kind}, and this agent --reset=${asked}: it goes by the guard until that is replaced (docs/operations.md, Watchdog)`,
+      );
+    if (reset.kind === 'watchdog' && reset.noWayOut)
+      log.warn(
+        `${reset.device} cannot be stopped once it is armed (nowayout): from the first lease on the machine is reset where its guard ends`,
+      );
+  }
+
+  /** The timing of the cluster as it is on this node. */
+  timing(timing: LeaseTiming): LeaseTiming {
+    return timingWith(timing, this.#options.reset);
+  }
+
+  /** Before anything is armed by this timing. */
+  follow(timing: LeaseTiming): void {
+    if (timing === this.#timing) return;
+    const { guard, reset, log } = this.#options;
+    const before = this.#unfit;
+    const first = this.#timing === undefined;
+    this.#timing = timing;
+    if (reset.kind === 'none') return;
+    this.#unfit = fuseProblem(timing, reset);
+    if (this.#unfit !== undefined && this.#unfit !== before) log.warn(`nothing is started here: ${this.#unfit}`);
+    const { watchdogMs = 1_000, resetMs } = this.timing(timing);
+    guard.setReset(watchdogMs / 1_000, resetMs).catch((error: unknown) => {
+      // a guard that is lost ends the agent by itself
+      if (!(error instanceof GuardError) || error.code !== 'lost')
+        log.warn(`the guard did not take the timing of its last word: ${textOf(error)}`);
+    });
+    if (!first && this.#unfit !== before) this.#options.onChange();
+  }
+
+  /** The watchdog could not be armed: nothing is claimed for a while. */
+  notArmed(why: string): void {
+    this.#unarmed = why;
+    clearTimeout(this.#again);
+    this.#again = setTimeout(() => {
+      this.#unarmed = undefined;
+      this.#options.onChange();
+    }, TRY_AGAIN_MS);
+    this.#again.unref();
+    this.#options.onChange();
+  }
+
+  dispose(): void {
+    clearTimeout(this.#again);
+  }
+
+  report(): FuseReport {
+    const { reset } = this.#options;
+    const problem = this.#unfit ?? this.#unarmed;
+    const why = problem === undefined ? {} : { problem: problem.slice(0, 1_000) };
+    if (reset.kind === 'none') return { kind: 'guard' };
+    if (reset.kind === 'sysrq') return { kind: 'sysrq', ...why };
+    const timeoutMs = this.#timing === undefined ? undefined : this.timing(this.#timing).watchdogMs;
+    return { kind: 'watchdog', ...(timeoutMs === undefined ? {} : { timeoutMs }), ...why };
+  }
+
+  /** May a group that demands this run here? */
+  isEnoughFor(fence: 'guard' | 'watchdog'): boolean {
+    const { kind, problem } = this.report();
+    return problem === undefined && (fence === 'guard' || kind === 'watchdog');
+  }
+}

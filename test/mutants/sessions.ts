@@ -1,0 +1,128 @@
+/** What makes the messages between agent and coordinator authentic (schemas/session.ts). */
+import type { Mutant } from './mutant.ts';
+
+const SESSION = 'schemas/session.ts';
+const SESSION_TEST = 'schemas/session.test.ts';
+const TRANSPORT = 'node-agent/agent/transport.ts';
+const TRANSPORT_TEST = 'node-agent/agent/transport.test.ts';
+const COORDINATOR_TEST = 'worker/cluster/sessions.test.ts';
+
+export const SESSIONS: readonly Mutant[] = [
+  {
+    name: 'sealed',
+    rule: 'transport: authenticity',
+    guard: 'a message of a session counts only with its MAC',
+    file: SESSION,
+    find: 'given.length === MAC_BYTES && timingSafeEqual(given, mac) ? text',
+    replace: 'given.length <= MAC_BYTES || timingSafeEqual(given, mac) ? text',
+    why: 'whoever stands between node and coordinator grants, renews and releases',
+    check: [SESSION_TEST, 'a message changed by one character is not opened'],
+  },
+  {
+    name: 'sealed/in-order',
+    rule: 'transport: replay',
+    guard: 'and only as the next one',
+    file: SESSION,
+    find: '    this.#count += 1;\n',
+    replace: '',
+    why: 'a grant or a release is said again by whoever recorded it, in the same session',
+    check: [SESSION_TEST, 'a message is opened once, and not by the other direction, nor in another session'],
+  },
+  {
+    name: 'session-signed',
+    rule: 'transport: authenticity',
+    guard: 'a session counts only if the cluster’s key has signed its beginning',
+    file: SESSION,
+    find: '  if (!isSignedBy(clusterKey, begin.signature, text)) return undefined;\n',
+    replace: '',
+    why: 'whoever has a certificate that the node trusts is its coordinator',
+    check: [TRANSPORT_TEST, 'a WebSocket whose beginning another key has signed is not used'],
+  },
+  {
+    name: 'answer-signed',
+    rule: 'transport: authenticity',
+    guard: 'an answer over HTTP counts only if the cluster’s key has signed it for this request',
+    file: TRANSPORT,
+    find: '      const reply = answer.authentic ? ',
+    replace: '      const reply = answer.status === 200 ? ',
+    why: 'a proxy in between grants and renews',
+    check: [TRANSPORT_TEST, 'a report is answered over HTTP, and only what is signed for it counts'],
+  },
+  {
+    name: 'answer-signed/refusal',
+    rule: 'transport: authenticity',
+    guard: 'so does a refusal',
+    file: TRANSPORT,
+    find: '    if (!authentic) return;\n',
+    replace: '',
+    why: 'a proxy in between stops every group of a node by one word',
+    check: [TRANSPORT_TEST, 'who answers without the cluster’s key is not heard'],
+  },
+  {
+    name: 'cluster-key/successor',
+    rule: 'transport: authenticity',
+    guard: 'another key of the cluster is trusted only by the word of the one before',
+    file: 'node-agent/agent/signed-http.ts',
+    find: '    if (!isSignedBy(clusterKey, successor.signature, successionText(cluster, successor.publicKey))) return false;\n',
+    replace: '',
+    why: 'a header that anybody on the way adds binds the node to him for good',
+    check: [TRANSPORT_TEST, 'the key that the trusted one names takes its place'],
+  },
+  {
+    name: 'cluster-key/on-disk',
+    rule: 'transport: authenticity',
+    guard: 'and when it is on disk',
+    file: 'node-agent/agent/signed-http.ts',
+    find: '    if (!(await this.#trust(successor.publicKey))) return false;\n',
+    replace: '    void this.#trust(successor.publicKey);\n',
+    why: 'after its next start the node knows a key that is no more',
+    check: [TRANSPORT_TEST, 'a key of the cluster that cannot be written down is not trusted yet'],
+  },
+  {
+    name: 'cluster-key/joined',
+    rule: 'transport: authenticity',
+    guard: 'a node joins only whom its token names',
+    file: 'node-agent/agent/identity.ts',
+    find: '  if (!signed || fingerprintOf(clusterKey) !== fingerprint)',
+    replace: '  if (!signed)',
+    why: 'whoever answers first is the coordinator of this node',
+    check: ['node-agent/agent/identity.test.ts', 'does not believe whoever answers with another key'],
+  },
+  {
+    name: 'cluster-key/forgotten',
+    rule: 'transport: authenticity',
+    guard: 'of a key of the cluster that has a successor only the public half is kept',
+    file: 'worker/cluster/cluster-keys.ts',
+    find: "    this.#sql.exec('UPDATE cluster_key SET pkcs8 = NULL');\n",
+    replace: '',
+    why: 'who reads the data later has every key that there was',
+    check: [COORDINATOR_TEST, 'is in every join token, is changed in one step'],
+  },
+  {
+    name: 'session-ended',
+    rule: 'transport: authenticity',
+    guard: 'a session that was closed, or whose node has another key, is not heard',
+    file: 'worker/cluster/agents.ts',
+    find: '    if (socket.readyState !== WebSocket.OPEN) return;\n',
+    replace: '',
+    and: [
+      {
+        file: 'worker/cluster/agents.ts',
+        find: 'authentication.isKeyOf(received.sender.node, received.publicKey) ? received',
+        replace: 'authentication.isKeyOf(received.sender.node, received.publicKey) !== null ? received',
+      },
+    ],
+    why: 'who has copied a key goes on in its name after it was changed, or the node removed, for as long as he does not hang up',
+    check: [COORDINATOR_TEST, 'that the coordinator has closed is not heard any more'],
+  },
+  {
+    name: 'rekey/proof',
+    rule: 'transport: authenticity',
+    guard: 'a node gets only a key that it has',
+    file: 'worker/cluster/enrolment.ts',
+    find: '  if (!isSignedBy(publicKey, proof, rekeyText(cluster, node, publicKey)))',
+    replace: "  if (proof === '')",
+    why: 'a node is given the key of another one',
+    check: [COORDINATOR_TEST, 'is not changed without a proof of the new one'],
+  },
+];

@@ -1,0 +1,235 @@
+/**
+ * The classic stack on two machines: one document, a virtual address, a disk replicated by DRBD, a file system, a database and a web
+ * server. Everything it makes ends with `close`, or with this process.
+ */
+import { existsSync } from 'node:fs';
+import { copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { until } from '../lab/index.ts';
+import { AddressWatch } from './address-watch.ts';
+import { prepareImage } from './image.ts';
+import { Machine } from './machine.ts';
+import { linkNames, Network, networks } from './network.ts';
+import { cacheDir } from './paths.ts';
+import { Product } from './product.ts';
+import { prepareTools } from './tools.ts';
+
+export const VIP = '192.0.2.10';
+export const GROUP = 'db';
+const NODES = ['alice', 'bob'] as const;
+const FIRST_NUMBER = 11;
+/** The disks of the machines are here while they run. A short path, because sockets are below it. */
+const RUNS = process.env.HOLDFAST_LAB_DIR ?? '/var/tmp';
+
+const documentWith = (requiresUplink: boolean) => `cluster: shop
+nodes: [alice, bob]
+groups:
+  ${GROUP}:
+    on: [alice, bob]${requiresUplink ? '\n    requires: uplink' : ''}
+    resources:
+      - vip: ${VIP}/24
+      - drbd: r0
+      - mount: /dev/drbd0 /srv/mysql ext4
+      - service: mariadb
+      - service: nginx
+`;
+
+const ALLOW = ['mount=/srv/*', 'service=mariadb.service', 'service=nginx.service'];
+
+/** As docs/configuration.md has it, and quicker to catch up: by itself DRBD makes way for the writer, and each repair would take a minute. */
+const DRBD = `resource r0 {
+  device /dev/drbd0;
+  meta-disk internal;
+  disk { fencing resource-and-stonith; resync-rate 100M; c-plan-ahead 0; }
+  net { protocol C; timeout 25; ping-int 3; ping-timeout 5; }
+  handlers {
+    fence-peer   "/usr/lib/holdfast/holdfast-drbd fence-peer";
+    unfence-peer "/usr/lib/holdfast/holdfast-drbd unfence-peer";
+  }
+${NODES.map((name, index) => `  on ${name} { disk /dev/vdb; address ${networks.replication.ipv4}${FIRST_NUMBER + index}:7788; }\n`).join('')}}
+`;
+
+/** What a machine says of itself when a scenario has failed; first where the kernel waits. */
+const FACTS = `cat /proc/drbd; ps -eo pid,ppid,stat,rtprio,args
+for pid in $(ps -eo pid=,stat= | awk '$2 ~ /^D/ {print $1}'); do echo "== $pid $(cat /proc/$pid/comm)"; cat /proc/$pid/stack; done
+ip addr; journalctl --no-pager -b -o short-precise`;
+
+export class VmCluster {
+  readonly network: Network;
+  readonly machines: readonly Machine[];
+  readonly product: Product;
+  readonly addresses: AddressWatch;
+  readonly #dir: string;
+
+  private constructor(parts: {
+    network: Network;
+    machines: readonly Machine[];
+    product: Product;
+    addresses: AddressWatch;
+    dir: string;
+  }) {
+    this.network = parts.network;
+    this.machines = parts.machines;
+    this.product = parts.product;
+    this.addresses = parts.addresses;
+    this.#dir = parts.dir;
+  }
+
+  /** Boots both machines, installs, joins, applies. Resolves when the group runs and the other node could take it. */
+  static async start(): Promise<VmCluster> {
+    const tools = await prepareTools();
+    const image = await prepareImage(tools);
+    await sweep();
+    const dir = join(RUNS, `hfvm-${process.pid}-${Date.now().toString(36)}`);
+    await mkdir(dir, { mode: 0o700 });
+    const network = await Network.create();
+    const machines: Machine[] = [];
+    for (const [index, name] of NODES.entries())
+      machines.push(
+        await Machine.create({ name, number: FIRST_NUMBER + index, dir: join(dir, name), image, tools, network }),
+      );
+    const product = await Product.create(network, dir);
+    const addresses = AddressWatch.start(network, tools, VIP);
+    const cluster = new VmCluster({ network, machines, product, addresses, dir });
+    try {
+      await cluster.#setUp();
+    } catch (error) {
+      throw await cluster.failed('set-up', error);
+    }
+    return cluster;
+  }
+
+  async #setUp(): Promise<void> {
+    const [first] = this.machines;
+    if (first === undefined) throw new Error('there is no machine');
+    await this.product.startCoordinator();
+    await this.product.createCluster();
+    await Promise.all(
+      this.machines.map(async (machine) => {
+        await machine.start();
+        await machine.mustExec('hostname > /var/www/html/index.html');
+        await machine.write('/etc/drbd.d/r0.res', DRBD);
+        await machine.mustExec('drbdadm create-md --force r0 && drbdadm up r0');
+        await this.product.install(machine);
+      }),
+    );
+    // both disks are copies of one: there is nothing to synchronise
+    await first.mustExec('drbdadm wait-connect r0 && drbdadm new-current-uuid --clear-bitmap r0/0');
+    await first.mustExec('drbdadm primary r0 && drbdadm secondary r0');
+    await Promise.all(this.machines.map(async (machine) => await this.product.join(machine, ALLOW)));
+    await this.configure({ requiresUplink: false });
+    // on whichever node tells first that its copy is complete
+    await this.product.settled(GROUP, 'running', { deadlineMs: 180_000 });
+    await this.product.healthy(GROUP);
+  }
+
+  /** Whether the group is given up by a node that has lost the coordinator, though its voters still hear of it. Restarts nothing. */
+  async configure({ requiresUplink }: { requiresUplink: boolean }): Promise<void> {
+    const file = join(this.#dir, 'shop.yaml');
+    await writeFile(file, documentWith(requiresUplink));
+    await this.product.apply(file);
+  }
+
+  machine(name: string): Machine {
+    const found = this.machines.find((machine) => machine.name === name);
+    if (found === undefined) throw new Error(`there is no machine ${name}`);
+    return found;
+  }
+
+  /** Where the group runs now. */
+  async owner(): Promise<Machine> {
+    return this.machine(await this.product.settled(GROUP, 'running'));
+  }
+
+  other(machine: Machine): Machine {
+    const found = this.machines.find((one) => one !== machine);
+    if (found === undefined) throw new Error(`there is only ${machine.name}`);
+    return found;
+  }
+
+  /** Whose cards have an address of the cluster's, as a name of a machine. */
+  nameOf(mac: string): string {
+    const number = Number.parseInt(mac.slice(-2), 16);
+    return this.machines.find((machine) => machine.number === number)?.name ?? mac;
+  }
+
+  /** The role of each running machine in DRBD. */
+  async roles(): Promise<Record<string, string>> {
+    const asked = this.machines
+      .filter((machine) => machine.on)
+      .map(async (machine) => {
+        const said = await machine.exec('drbdadm role r0');
+        return [machine.name, said.code === 0 ? (said.stdout.trim().split('/')[0] ?? '') : 'none'] as const;
+      });
+    return Object.fromEntries(await Promise.all(asked));
+  }
+
+  /**
+   * Resolves when it is not Primary, or not any more. A Primary of DRBD 8.4 that is frozen without its peer is demoted by its agent, which the
+   * guard has ended and systemd starts anew; until then nothing that it has is acknowledged.
+   */
+  async demoted(machine: Machine): Promise<void> {
+    await until(async () => (await this.roles())[machine.name] !== 'Primary', {
+      deadlineMs: 90_000,
+      everyMs: 250,
+      what: `${machine.name} to be Primary no more`,
+    });
+  }
+
+  /** The running machines that have the virtual address on a card. */
+  async holders(): Promise<string[]> {
+    const asked = this.machines
+      .filter((machine) => machine.on)
+      .map(async (machine) => [machine.name, await machine.mustExec(`ip -o addr show to ${VIP}`)] as const);
+    return (await Promise.all(asked)).filter(([, said]) => said !== '').map(([name]) => name);
+  }
+
+  /** Switches on, mends and thaws whatever a scenario has left broken, and waits until the cluster is healthy again. */
+  async repair(): Promise<void> {
+    await Promise.all(
+      this.machines.map(async (machine) => {
+        machine.thaw();
+        for (const link of linkNames) await machine.mend(link);
+        if (!machine.on) await machine.start();
+      }),
+    );
+    await this.product.healthy(GROUP);
+  }
+
+  /** Keeps what is needed to understand it, ends the cluster, and @returns the error with the place. */
+  async failed(what: string, error: unknown): Promise<Error> {
+    const place = join(cacheDir, 'failed', `${what.replaceAll(/[^a-z0-9]+/gi, '-').slice(0, 60)}-${Date.now()}`);
+    await mkdir(place, { recursive: true });
+    await writeFile(join(place, 'story.txt'), await this.product.story().catch((cause) => String(cause)));
+    for (const machine of this.machines) {
+      if (existsSync(machine.consoleFile)) await copyFile(machine.consoleFile, join(place, `${machine.name}.console`));
+      if (!machine.on) continue;
+      const said = await machine.exec(FACTS, { deadlineMs: 30_000 }).catch((cause) => ({ stdout: String(cause) }));
+      await writeFile(join(place, `${machine.name}.facts`), said.stdout);
+    }
+    if (existsSync(this.product.logFile)) await copyFile(this.product.logFile, join(place, 'coordinator.log'));
+    await this.close();
+    const message = error instanceof Error ? error.message : String(error);
+    return new Error(`${message}\n(consoles, journals and events are in ${place})`, { cause: error });
+  }
+
+  /** May be called twice. */
+  async close(): Promise<void> {
+    this.addresses.stop();
+    const ends = await Promise.allSettled([
+      ...this.machines.map(async (machine) => await machine.powerCut()),
+      this.product.stopCoordinator(),
+    ]);
+    await this.network.close();
+    await rm(this.#dir, { recursive: true, force: true });
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
+  }
+}
+
+/** Removes the disks of runs whose process was killed; their machines ended with it. */
+async function sweep(): Promise<void> {
+  for (const name of await readdir(RUNS)) {
+    const pid = /^hfvm-(\d+)-/.exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) await rm(join(RUNS, name), { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * A machine that cannot let go of its group, or whose guard does not run any more, is reset by its watchdog: softdog, the kernel's own, which
+ * the cloud kernel has as a module. The reset is seen on its console, and has to come before the coordinator grants the group to another.
+ */
+import { equal, match, ok } from 'node:assert/strict';
+import { test } from 'node:test';
+import { LOAD_SOFTDOG } from '../../node-agent/agent/reset-choice.ts';
+import { until } from '../lab/index.ts';
+import { GROUP, type VmCluster } from './cluster.ts';
+import type { Machine } from './machine.ts';
+import { linkNames } from './network.ts';
+import type { Stage } from './play.ts';
+import { scenario } from './scenario.ts';
+
+/** W of the profile `default`. */
+const TIMEOUT_MS = 1_000;
+/** For the reset to be over, and to be seen out here. */
+const MARGIN_MS = 1_000;
+
+/** As docs/operations.md says it, on a node that has joined and runs nothing. It is reset before the kernel would write by itself. */
+async function give(cluster: VmCluster, machine: Machine): Promise<void> {
+  if ((await machine.exec('test -e /dev/watchdog')).code === 0) return;
+  await cluster.product.mustCli(['node', 'standby', machine.name]);
+  await machine.mustExec(LOAD_SOFTDOG);
+  await machine.mustExec('systemctl stop holdfast holdfast-guard', { deadlineMs: 60_000 });
+  await machine.mustExec(
+    `sed -i 's/^HOLDFAST_RESET_OPTIONS=.*/HOLDFAST_RESET_OPTIONS="--reset=watchdog"/' /var/lib/holdfast/reset.env && sync && systemctl start holdfast`,
+    { deadlineMs: 120_000 },
+  );
+  await cluster.product.mustCli(['node', 'ready', machine.name]);
+  await until(async () => (await cluster.product.status()).nodes[machine.name]?.fuse?.kind === 'watchdog', {
+    deadlineMs: 60_000,
+    everyMs: 250,
+    what: `${machine.name} to tell of its watchdog`,
+  });
+}
+
+/** Gives every node a watchdog: first the one that has no group, then the other, whose group moves meanwhile. */
+async function giveAll(cluster: VmCluster): Promise<void> {
+  const owner = await cluster.owner();
+  for (const machine of [cluster.other(owner), owner]) {
+    await give(cluster, machine);
+    await cluster.product.settled(GROUP, 'running', { deadlineMs: 180_000 });
+    await cluster.product.healthy(GROUP);
+  }
+}
+
+/** The watchdog is armed where the group runs, and nowhere else. */
+async function armed({ cluster, owner, other, say }: Stage): Promise<Machine> {
+  const doctor = await owner.exec('holdfast doctor --node-only --json', { deadlineMs: 120_000 });
+  match(doctor.stdout, /"check":"watchdog"[^}]*Software Watchdog[^}]*the guard arms it/);
+  const sysfs = async (machine: Machine, name: string) =>
+    (await machine.mustExec(`cat /sys/class/watchdog/watchdog0/${name}`)).trim();
+  equal(await sysfs(owner, 'state'), 'active');
+  equal(await sysfs(owner, 'timeout'), '1');
+  equal(await sysfs(other, 'state'), 'inactive');
+  equal((await cluster.product.status()).nodes[owner.name]?.fuse?.timeoutMs, TIMEOUT_MS);
+  say(`${owner.name}: softdog, active, 1 s`);
+  return owner;
+}
+
+/** @returns when, by the clock of this machine and of the coordinator, the console said that it resets itself. */
+async function resetOf(machine: Machine, before: string): Promise<number> {
+  return await until(
+    async () => ((await machine.console()).slice(before.length).includes('Initiating system reboot') ? Date.now() : 0),
+    { deadlineMs: 60_000, everyMs: 10, what: `${machine.name} to be reset` },
+  );
+}
+
+/** Settles either way: its answer may go down with the machine. */
+const ended = (command: Promise<unknown>) =>
+  command.then(
+    () => undefined,
+    () => undefined,
+  );
+
+const clock = (ms: number) => new Date(ms).toISOString().slice(11, 23);
+
+/** The grant to the other node, and that the reset was before it. */
+async function grantedAfter({ cluster, say }: Stage, victim: Machine, resetMs: number): Promise<void> {
+  const other = cluster.other(victim);
+  await cluster.product.settled(GROUP, 'running', { on: other.name, deadlineMs: 180_000 });
+  const { lastGrant } = await cluster.product.why(GROUP);
+  const grantedMs = Date.parse(lastGrant?.at ?? '');
+  say(
+    `${victim.name} reset at ${clock(resetMs)}, granted to ${other.name} at ${clock(grantedMs)} (${lastGrant?.cause})`,
+  );
+  ok(resetMs < grantedMs, 'the reset came before the grant');
+}
+
+scenario(
+  'SIGSTOP of the guard: its machine is reset within the time-out, before another has the group',
+  async (stage) => {
+    const victim = await armed(stage);
+    const before = await victim.console();
+    // the last pet was before it, at most a tenth of the time-out
+    const stopped = ended(victim.exec('kill -STOP $(pgrep -x holdfast-guard)', { deadlineMs: 20_000 }));
+    const sinceMs = Date.now();
+    const resetMs = await resetOf(victim, before);
+    await stopped;
+    stage.say(`guard stopped after ${clock(sinceMs)}, ${victim.name} reset after ${resetMs - sinceMs} ms at most`);
+    ok(resetMs - sinceMs <= TIMEOUT_MS + MARGIN_MS, `${resetMs - sinceMs} ms`);
+    await grantedAfter(stage, victim, resetMs);
+  },
+  giveAll,
+);
+
+scenario(
+  'a file system that does not answer while the lease ends: what cannot be stopped is reset',
+  async (stage) => {
+    const { cluster } = stage;
+    const victim = await armed(stage);
+    const before = await victim.console();
+    // the database now hangs in the kernel where no SIGKILL reaches it, and no unmount comes to an end
+    await victim.mustExec('fsfreeze --freeze /srv/mysql');
+    await until(async () => (await victim.exec("ps -eLo stat,comm | grep -c '^D.*maria'")).stdout.trim() !== '0', {
+      deadlineMs: 60_000,
+      everyMs: 250,
+      what: 'the database to hang in the kernel',
+    });
+    // by the other cable it would live on the promises of its voter
+    await Promise.all(linkNames.map(async (link) => await victim.cut(link)));
+    const resetMs = await resetOf(victim, before);
+    await Promise.all(linkNames.map(async (link) => await victim.mend(link)));
+    await grantedAfter(stage, victim, resetMs);
+    equal(await cluster.product.settled(GROUP, 'running'), cluster.other(victim).name);
+  },
+  giveAll,
+);
+
+scenario(
+  'kill -9 of the guard: its machine is reset, since nobody pets its watchdog any more',
+  async (stage) => {
+    const victim = await armed(stage);
+    const before = await victim.console();
+    const killed = ended(victim.exec('kill -KILL $(pgrep -x holdfast-guard)', { deadlineMs: 20_000 }));
+    const sinceMs = Date.now();
+    const resetMs = await resetOf(victim, before);
+    await killed;
+    stage.say(`${victim.name} reset after ${resetMs - sinceMs} ms at most`);
+    ok(resetMs - sinceMs <= TIMEOUT_MS + MARGIN_MS, `${resetMs - sinceMs} ms`);
+    await grantedAfter(stage, victim, resetMs);
+  },
+  giveAll,
+);
+
+test(
+  'i6300esb, a watchdog of the machine',
+  {
+    skip: 'Debian’s cloud kernel, which the machines run, is built without it (CONFIG_I6300ESB_WDT)',
+  },
+  () => undefined,
+);
