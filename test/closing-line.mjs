@@ -1,10 +1,11 @@
 /**
  * Test reporter: at the end one plain line, `N passed, N failed, N skipped`, after the names of what was skipped and why.
- * Suites are not counted, only tests.
+ * Suites are not counted, only tests. With HOLDFAST_TELL_PASSED in the environment each test that passed is named, too.
  */
 export default async function* closingLine(source) {
   let passed = 0;
   let failed = 0;
+  const passes = [];
   const skipped = [];
   const failures = [];
   for await (const event of source) {
@@ -19,8 +20,12 @@ export default async function* closingLine(source) {
       failures.push(`${file ?? ''}: ${name}`);
     } else if (reason !== undefined)
       skipped.push(`${name}: ${reason === true || reason === '' ? 'no reason given' : reason}`);
-    else if (!isSuite) passed += 1;
+    else if (!isSuite) {
+      passed += 1;
+      passes.push(`${file ?? ''}: ${name}`);
+    }
   }
+  if (process.env.HOLDFAST_TELL_PASSED !== undefined) for (const line of passes) yield `passed: ${line}\n`;
   for (const line of skipped) yield `skipped: ${line}\n`;
   for (const line of failures) yield `failed: ${line}\n`;
   yield `${passed} passed, ${failed} failed${skipped.length === 0 ? '' : `, ${skipped.length} skipped`}\n`;

@@ -3,12 +3,14 @@
  * `npm test -- test/lab/failover.test.ts`.
  *
  * Test files run one after the other: the tiers with real hosts measure leases in real time, and two of them on one small machine
- * would measure each other.
+ * would measure each other. What fails is run once more in the end, alone; what passes then is named in the closing lines
+ * (docs/decisions/0023-a-second-look.md). Files given as arguments have one look only.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { brokenClosing, type Closing, onlyThese, parseClosing, renderClosings, withSecondLook } from './closing.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const closingLine = join(root, '.cache', 'closing-line.txt');
@@ -25,6 +27,8 @@ const TIERS = [
   'test/sim/*.test.ts',
   'test/lab/*.test.ts',
 ];
+/** A failure is not looked at again when the run is older: it is ended from outside after 90 minutes. */
+const SECOND_LOOK_MS = 80 * 60_000;
 /** On its own and last, because node runs files in the order of their names: it goes by the time that the others have left. */
 const LAST_TIER = ['test/vm/*.test.ts'];
 
@@ -39,6 +43,7 @@ function runNode(args: readonly string[]): Promise<number> {
       WRANGLER_SEND_METRICS: 'false',
       WRANGLER_HIDE_BANNER: 'true',
       NO_COLOR: '1',
+      HOLDFAST_TELL_PASSED: '1',
       HOLDFAST_TEST_BEGAN_MS: String(begunMs),
     },
   });
@@ -55,56 +60,38 @@ async function main(files: readonly string[]): Promise<number> {
     process.stdout.write('the build failed\n0 passed, 1 failed\n');
     return 1;
   }
-  const parts = files.length > 0 ? [files] : [TIERS, LAST_TIER];
-  let code = 0;
-  const closing: string[] = [];
-  for (const part of parts) {
-    const ended = await runTests(part);
-    code = ended || code;
-    closing.push(closingOf(part, ended));
-  }
-  process.stdout.write(joined(closing));
-  return code;
+  const closings = files.length > 0 ? [await runTests(files)] : await runTiers();
+  process.stdout.write(renderClosings(closings));
+  return closings.some(({ failures }) => failures.length > 0) ? 1 : 0;
 }
 
-async function runTests(files: readonly string[]): Promise<number> {
+async function runTiers(): Promise<Closing[]> {
+  const first = await runTests(TIERS);
+  const mayLookAgain =
+    first.failures.length > 0 &&
+    first.failures.every(({ file }) => file !== '') &&
+    Date.now() - begunMs < SECOND_LOOK_MS;
+  if (!mayLookAgain) return [first, await runTests(LAST_TIER)];
+  process.stdout.write('\nwhat has failed is run once more, alone:\n\n');
+  const looked = withSecondLook(first, await runTests(onlyThese(first.failures)));
+  return [looked, await runTests(LAST_TIER)];
+}
+
+/** @param words files, and what node's runner is to be told besides. */
+async function runTests(words: readonly string[]): Promise<Closing> {
   rmSync(closingLine, { force: true });
-  return await runNode([
+  const code = await runNode([
     '--test',
     '--test-concurrency=1',
     '--test-reporter=spec',
     '--test-reporter-destination=stdout',
     `--test-reporter=${join(root, 'test', 'closing-line.mjs')}`,
     `--test-reporter-destination=${closingLine}`,
-    ...files,
+    ...words,
   ]);
-}
-
-/** What the reporter has left; a part that ended without a result is a failure by its name. */
-function closingOf(part: readonly string[], code: number): string {
-  const said = existsSync(closingLine) ? readFileSync(closingLine, 'utf8').trimEnd() : '';
-  const [, failed] = /^\d+ passed, (\d+) failed/m.exec(said) ?? [];
-  if (failed !== undefined && (code === 0 || failed !== '0')) return said;
-  const counted =
-    failed === undefined
-      ? '0 passed, 1 failed'
-      : said.slice(said.lastIndexOf('\n') + 1).replace(' 0 failed', ' 1 failed');
-  const names = failed === undefined ? said : said.slice(0, Math.max(0, said.lastIndexOf('\n')));
-  return [names, `failed: the run of ${part.join(' ')} ended without a result (exit ${code})`, counted]
-    .join('\n')
-    .trimStart();
-}
-
-/** Several closings (closing-line.mjs) as one: the names of all, then one line with the sums. */
-function joined(closings: readonly string[]): string {
-  const lines = closings.flatMap((closing) => closing.trimEnd().split('\n'));
-  const isCount = (line: string) => /^\d+ passed, \d+ failed/.test(line);
-  const counted = lines.filter(isCount).join(', ');
-  const sum = (what: string) =>
-    [...counted.matchAll(new RegExp(`(\\d+) ${what}`, 'g'))].reduce((total, [, count]) => total + Number(count), 0);
-  const skipped = sum('skipped');
-  const count = `${sum('passed')} passed, ${sum('failed')} failed${skipped === 0 ? '' : `, ${skipped} skipped`}`;
-  return `${[...lines.filter((line) => !isCount(line)), count].join('\n')}\n`;
+  const closing = existsSync(closingLine) ? parseClosing(readFileSync(closingLine, 'utf8')) : undefined;
+  const isWhole = closing !== undefined && (code === 0 || closing.failures.length > 0);
+  return isWhole ? closing : brokenClosing(words.join(' '), code, closing);
 }
 
 process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,95 @@
+/** What a run of tests ended with: the lines that test/closing-line.mjs writes, read, put together and written again. */
+
+export interface Closing {
+  readonly passed: number;
+  /** Only from a run that was asked to name them. */
+  readonly passes: readonly TestName[];
+  readonly failures: readonly TestName[];
+  /** What was skipped, each with its reason. */
+  readonly skipped: readonly string[];
+  /** Failed at first, and passed when their file was run again alone. Counted as passed. */
+  readonly late: readonly TestName[];
+}
+
+export interface TestName {
+  /** Path of the test file; empty where the runner does not know it. */
+  readonly file: string;
+  readonly name: string;
+}
+
+const COUNTS = /^(\d+) passed, (\d+) failed(?:, \d+ skipped)?$/;
+
+/** @returns undefined when the text has no counts: the run ended without a result. */
+export function parseClosing(text: string): Closing | undefined {
+  const lines = text.trimEnd().split('\n');
+  const [, passed, failed] = COUNTS.exec(lines.at(-1) ?? '') ?? [];
+  if (passed === undefined) return undefined;
+  const after = (start: string) =>
+    lines.filter((line) => line.startsWith(start)).map((line) => line.slice(start.length));
+  const namesAfter = (start: string) =>
+    after(start).map((said): TestName => {
+      const at = said.indexOf(': ');
+      return { file: said.slice(0, at), name: said.slice(at + 2) };
+    });
+  const failures = namesAfter('failed: ');
+  if (failures.length !== Number(failed)) return undefined;
+  return { passed: Number(passed), passes: namesAfter('passed: '), failures, skipped: after('skipped: '), late: [] };
+}
+
+/** A run that ended without a result, or badly although nothing in it failed, as the one failure that it is. */
+export function brokenClosing(what: string, code: number, said?: Closing): Closing {
+  const failure = { file: '', name: `the run of ${what} ended without a result (exit ${code})` };
+  return {
+    passed: said?.passed ?? 0,
+    passes: said?.passes ?? [],
+    failures: [...(said?.failures ?? []), failure],
+    skipped: said?.skipped ?? [],
+    late: [],
+  };
+}
+
+/**
+ * What failed in `first` was run again.
+ * @param again what came of it, with the names of what passed. Only a test that is among them is no failure any more.
+ */
+export function withSecondLook(first: Closing, again: Closing): Closing {
+  const isIn = (list: readonly TestName[], one: TestName) =>
+    list.some(({ file, name }) => file === one.file && name === one.name);
+  const late = first.failures.filter((one) => isIn(again.passes, one) && !isIn(again.failures, one));
+  const still = first.failures.filter((one) => !isIn(late, one));
+  const onlyThen = again.failures.filter((one) => !isIn(first.failures, one));
+  return {
+    ...first,
+    passed: first.passed + late.length,
+    failures: [...still, ...onlyThen],
+    late: [...first.late, ...late],
+  };
+}
+
+/**
+ * The words for node's runner that have it run these tests and no others. A test inside of another one has failed together with it, and is
+ * run by it.
+ */
+export function onlyThese(tests: readonly TestName[]): string[] {
+  const files = [...new Set(tests.map(({ file }) => file))];
+  // a file that ended badly bears its own path as name
+  if (tests.some(({ file, name }) => file.endsWith(name))) return files;
+  const patterns = tests.map(({ name }) => `^${name.replaceAll(/[.*+?^${}()|[\]\\/]/g, '\\$&')}$`);
+  return [...new Set(patterns)].map((pattern) => `--test-name-pattern=${pattern}`).concat(files);
+}
+
+/** Several runs as one: the names of all that did not simply pass, then one line with the sums. */
+export function renderClosings(closings: readonly Closing[]): string {
+  const failures = closings.flatMap((closing) => closing.failures);
+  const skipped = closings.flatMap((closing) => closing.skipped);
+  const late = closings.flatMap((closing) => closing.late);
+  const passed = closings.reduce((sum, closing) => sum + closing.passed, 0);
+  const named = ({ file, name }: TestName) => (file === '' ? name : `${file}: ${name}`);
+  const lines = [
+    ...skipped.map((line) => `skipped: ${line}`),
+    ...late.map((failure) => `passed only when it was run again: ${named(failure)}`),
+    ...failures.map((failure) => `failed: ${named(failure)}`),
+    `${passed} passed, ${failures.length} failed${skipped.length === 0 ? '' : `, ${skipped.length} skipped`}`,
+  ];
+  return `${lines.join('\n')}\n`;
+}
