@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import * as z from 'zod';
 import { type ClusterKeys, clusterKeysSchema, clusterListSchema, LOCATIONS } from '../../schemas/api.ts';
+import { contextOf, readContext, saveContext } from './context.ts';
 import { act } from './operation.ts';
 import { routes } from './routes.ts';
 import { printJson, type Register, type Setting, settingOf } from './setting.ts';
@@ -12,7 +13,20 @@ async function create(setting: Setting, name: string, { location }: { readonly l
   await client.call(z.unknown(), { method: 'POST', path: routes.clusters, body: { name, location } });
   if (setting.json) printJson(setting.io, { schema: 'holdfast/cluster/v1', name });
   else setting.io.data(`cluster ${name} is made`);
-  setting.io.note(`next, for each machine: holdfast --cluster ${name} node token create --node NAME`);
+  const saved = await saveFirst(setting, name);
+  if (saved !== undefined) setting.io.note(`saved in ${saved}: commands to come are for this cluster`);
+  const named = saved === undefined ? ` --cluster ${name}` : '';
+  setting.io.note(`next, for each machine: holdfast${named} node token create --node NAME`);
+}
+
+/**
+ * Who says on the command line where everything is, and has saved nothing yet, need not say it again.
+ * @returns where it was saved.
+ */
+async function saveFirst({ io, options }: Setting, cluster: string): Promise<string | undefined> {
+  if (options.url === undefined || options.tokenFile === undefined || options.tokenFile === '-') return undefined;
+  if (Object.keys(await readContext(io.env)).length > 0) return undefined;
+  return await saveContext(io.env, contextOf({ ...options, cluster }));
 }
 
 async function list(setting: Setting): Promise<void> {
@@ -78,8 +92,10 @@ export const registerCluster: Register = (program, io) => {
       'after',
       `
 Left out, Cloudflare keeps the cluster near whoever makes it; it stays where it was made. A coordinator of your own is where it is.
+With --url and --token-file, and where no context is saved yet, they and the cluster are saved as \`holdfast context set\` does.
 
 Example: holdfast cluster create shop
+Example: holdfast cluster create shop --url http://198.51.100.1:8443 --token-file admin.token
 Example: holdfast cluster create shop --location weur   (western Europe)`,
     )
     .action((name: string, options: { readonly location?: string }, command: Command) =>

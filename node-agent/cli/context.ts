@@ -54,6 +54,15 @@ export async function readContext(env: Io['env']): Promise<SavedContext> {
   });
 }
 
+/** What was said on the command line, as it is saved. */
+export function contextOf({ url, cluster, tokenFile }: ConnectionOptions): SavedContext {
+  return {
+    ...(url === undefined ? {} : { url: coordinatorUrl(url).href }),
+    ...(cluster === undefined ? {} : { cluster }),
+    ...(tokenFile === undefined ? {} : { tokenFile: resolve(tokenFile) }),
+  };
+}
+
 export async function saveContext(env: Io['env'], context: SavedContext): Promise<string> {
   const path = contextPath(env);
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });

@@ -1,24 +1,15 @@
 /** `context set` and `context show`: what the other commands use when nothing else is said. */
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { type ConnectionOptions, contextPath, coordinatorUrl, readContext, saveContext } from './context.ts';
+import { contextOf, contextPath, readContext, saveContext } from './context.ts';
 import { CliError, EXIT } from './exit.ts';
 import { printJson, type Register, type Setting, settingOf } from './setting.ts';
 
 async function set({ io, options }: Setting): Promise<void> {
-  const changes = changesOf(options);
+  const changes = contextOf(options);
   if (Object.keys(changes).length === 0)
     throw new CliError(EXIT.usage, 'nothing to save', { next: 'give --url, --cluster or --token-file' });
   const path = await saveContext(io.env, { ...(await readContext(io.env)), ...changes });
   io.note(`saved in ${path}`);
-}
-
-function changesOf({ url, cluster, tokenFile }: ConnectionOptions) {
-  return {
-    ...(url === undefined ? {} : { url: coordinatorUrl(url).href }),
-    ...(cluster === undefined ? {} : { cluster }),
-    ...(tokenFile === undefined ? {} : { tokenFile: resolve(tokenFile) }),
-  };
 }
 
 async function show({ io, json }: Setting): Promise<void> {

@@ -12,7 +12,7 @@ import { constants } from 'node:fs';
 import { access, link, lstat, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
-import { errnoOf, textOf } from '../system/index.ts';
+import { errnoOf, tellServiceManager, textOf } from '../system/index.ts';
 
 export interface ServeOptions {
   /** ADDR:PORT or [ADDR]:PORT; port 0 takes any free one. */
@@ -75,6 +75,8 @@ async function run({ listen, data, coordinatorDir }: ServeOptions): Promise<numb
     }));
     const first = await Promise.race([listeningPort(child), ended]);
     if (typeof first === 'number') {
+      const unheard = await tellServiceManager({ state: 'ready', status: `listens on ${address.host}:${first}` });
+      if (unheard !== undefined) say(unheard);
       process.stdout.write(
         `holdfast coordinator ready on http://${address.host}:${first} (data ${data}, admin token ${join(data, 'admin.token')})\n`,
       );

@@ -1,60 +1,15 @@
-/**
- * docs/guide.md, walked: what it says to type is typed on three hosts with systemd, and what it says one will see is seen.
- *
- * A block `sh HOST` is run on that host, `ini HOST:PATH …` and `yaml HOST:PATH` are written there; a block `text` is what the block before
- * it prints, where `…` stands for anything. What cannot be typed is a comment `lab: ACTION`. Blocks without a host are for people only.
- */
+/** docs/guide.md, walked (walk.ts) on three hosts with systemd. */
 import { equal, match } from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { DeadlineError, type Finished, installNginx, Lab, labUnavailable, repoRoot, until } from './index.ts';
+import { pattern, plain, type Step, stepsOf } from './walk.ts';
 
 const HOSTS = ['coordinator', 'alice', 'bob'];
 const env = { HOME: '/root', PATH: '/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', NO_COLOR: '1', LC_ALL: 'C.UTF-8' };
 /** What only looks may be looked at again until it shows what it should. */
 const LOOKS = /^(?:holdfast (?:status|why|events|version|doctor)|curl)\b/;
-
-type Step =
-  | { readonly kind: 'action'; readonly words: readonly string[] }
-  | { readonly kind: 'file'; readonly places: readonly string[]; readonly content: string }
-  | { readonly kind: 'commands'; readonly host: string; readonly script: string; readonly shown: string | undefined };
-
-function stepsOf(guide: string): Step[] {
-  const steps: Step[] = [];
-  for (const found of guide.matchAll(/^<!-- lab: (.+) -->$|^```(\w+)(?: (.+))?\n([\s\S]*?)^```$/gm)) {
-    const [, action, language, where, content = ''] = found;
-    const last = steps.at(-1);
-    if (action !== undefined) steps.push({ kind: 'action', words: action.split(' ') });
-    else if (language === 'text' && last?.kind === 'commands') steps[steps.length - 1] = { ...last, shown: content };
-    else if (language === 'sh' && where !== undefined)
-      steps.push({ kind: 'commands', host: where, script: content, shown: undefined });
-    else if (where !== undefined) steps.push({ kind: 'file', places: where.split(' '), content });
-  }
-  return steps;
-}
-
-/** Times differ from run to run, and with them the widths of columns. */
-function pattern(shown: string): RegExp {
-  const lines = plain(shown).split('\n');
-  const parts = lines.map((line) => line.split('…').map(literally).join('.*'));
-  const text = parts.map((line) => (line === '.*' ? '(?:.*\n)*' : `${line}\n`)).join('');
-  return new RegExp(`^${text}$`);
-}
-
-function literally(text: string): string {
-  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
-}
-
-function plain(text: string): string {
-  return text
-    .trim()
-    .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'INSTANT')
-    .replaceAll(/\b\d+(?:\.\d+)? ?[smh]( \d\d[smh])?\b/g, 'TIME')
-    .replaceAll(/[ \t]+/g, ' ')
-    .replaceAll(/^ | $|(?<=\n) /gm, '')
-    .replaceAll(/\n{2,}/g, '\n');
-}
 
 test('the guide leads where it says, step by step', {
   skip: labUnavailable() ?? false,
@@ -130,14 +85,16 @@ test('the guide leads where it says, step by step', {
         }
         return;
       case 'commands': {
-        const { host, script, shown } = step;
+        const { hosts, script, shown } = step;
         const looksOnly = script
           .trim()
           .split('\n')
           .every((line) => LOOKS.test(line));
         const expected = pattern(shown ?? '…');
-        const seen = looksOnly ? await look(host, script, expected) : await type(host, script);
-        match(`${plain(seen)}\n`, expected, `on ${host}:\n${script}\nshows\n${seen}`);
+        for (const host of hosts) {
+          const seen = looksOnly ? await look(host, script, expected) : await type(host, script);
+          match(`${plain(seen)}\n`, expected, `on ${host}:\n${script}\nshows\n${seen}`);
+        }
         return;
       }
       default:

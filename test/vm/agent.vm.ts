@@ -1,7 +1,11 @@
 /** The agent, or the machine under it, stops in the middle of what it does, and goes on later. */
-import { deepEqual, equal, ok } from 'node:assert/strict';
+import { deepEqual, equal, match, notEqual, ok } from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { GROUP } from './cluster.ts';
 import type { Machine } from './machine.ts';
+import { newerPackage } from './packages.ts';
 import type { Stage } from './play.ts';
 import { scenario } from './scenario.ts';
 
@@ -36,6 +40,40 @@ scenario('SIGSTOP of the agent: the guard takes everything away, the other node 
   // where the guard has not ended it already, and systemd started another one
   await owner.exec('systemctl kill --kill-whom=main --signal=SIGCONT holdfast.service');
 });
+
+/** The main process of each unit, and which version is installed. */
+async function running(machine: Machine): Promise<Record<'agent' | 'guard' | 'database' | 'version', string>> {
+  const pid = async (unit: string) => (await machine.mustExec(`systemctl show --value -p MainPID ${unit}`)).trim();
+  const version = (await machine.mustExec('dpkg-query --show holdfast')).trim();
+  const [agent, guard, database] = [await pid('holdfast'), await pid('holdfast-guard'), await pid('mariadb')];
+  return { agent, guard, database, version };
+}
+
+scenario(
+  'the package is upgraded on both nodes under load: new agents, and neither guard nor database notices',
+  async (stage) => {
+    const { say, cluster, owner, other, writer, sinceMs } = stage;
+    const before = { owner: await running(owner), other: await running(other) };
+    const epoch = (await cluster.product.why(GROUP)).lastGrant?.epoch;
+    const dir = await mkdtemp(join(tmpdir(), 'holdfast-newer-'));
+    try {
+      const newer = await newerPackage(dir);
+      for (const machine of [other, owner]) await cluster.product.install(machine, newer);
+    } finally {
+      await rm(dir, { recursive: true });
+    }
+    await cluster.product.healthy(GROUP);
+    const after = { owner: await running(owner), other: await running(other) };
+    for (const which of ['owner', 'other'] as const) {
+      match(after[which].version, /\+newer$/);
+      notEqual(after[which].agent, before[which].agent, 'another agent');
+      equal(after[which].guard, before[which].guard, 'the same guard');
+      equal(after[which].database, before[which].database, 'the same database');
+    }
+    equal((await cluster.product.why(GROUP)).lastGrant?.epoch, epoch, 'nothing was granted anew');
+    say(`longest pause of the writer ${Math.round(writer.longestGap(sinceMs).ms)} ms`);
+  },
+);
 
 /** systemd does not start the agent anew after this. */
 const STAY_DOWN = '/run/systemd/system/holdfast.service.d/stay-down.conf';

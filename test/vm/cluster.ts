@@ -3,23 +3,18 @@
  * server. Everything it makes ends with `close`, or with this process.
  */
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { until } from '../lab/index.ts';
 import { AddressWatch } from './address-watch.ts';
-import { prepareImage } from './image.ts';
-import { Machine } from './machine.ts';
-import { linkNames, Network, networks } from './network.ts';
-import { cacheDir } from './paths.ts';
+import type { Machine } from './machine.ts';
+import { linkNames, type Network, networks } from './network.ts';
 import { Product } from './product.ts';
-import { prepareTools } from './tools.ts';
+import { numberOf, Rack } from './rack.ts';
 
 export const VIP = '192.0.2.10';
 export const GROUP = 'db';
 const NODES = ['alice', 'bob'] as const;
-const FIRST_NUMBER = 11;
-/** The disks of the machines are here while they run. A short path, because sockets are below it. */
-const RUNS = process.env.HOLDFAST_LAB_DIR ?? '/var/tmp';
 
 const documentWith = (requiresUplink: boolean) => `cluster: shop
 nodes: [alice, bob]
@@ -46,57 +41,38 @@ const DRBD = `resource r0 {
     fence-peer   "/usr/lib/holdfast/holdfast-drbd fence-peer";
     unfence-peer "/usr/lib/holdfast/holdfast-drbd unfence-peer";
   }
-${NODES.map((name, index) => `  on ${name} { disk /dev/vdb; address ${networks.replication.ipv4}${FIRST_NUMBER + index}:7788; }\n`).join('')}}
+${NODES.map((name, index) => `  on ${name} { disk /dev/vdb; address ${networks.replication.ipv4}${numberOf(index)}:7788; }\n`).join('')}}
 `;
 
-/** What a machine says of itself when a scenario has failed; first where the kernel waits. */
-const FACTS = `cat /proc/drbd; ps -eo pid,ppid,stat,rtprio,args
-for pid in $(ps -eo pid=,stat= | awk '$2 ~ /^D/ {print $1}'); do echo "== $pid $(cat /proc/$pid/comm)"; cat /proc/$pid/stack; done
-ip addr; journalctl --no-pager -b -o short-precise`;
-
 export class VmCluster {
-  readonly network: Network;
-  readonly machines: readonly Machine[];
   readonly product: Product;
   readonly addresses: AddressWatch;
-  readonly #dir: string;
+  readonly #rack: Rack;
 
-  private constructor(parts: {
-    network: Network;
-    machines: readonly Machine[];
-    product: Product;
-    addresses: AddressWatch;
-    dir: string;
-  }) {
-    this.network = parts.network;
-    this.machines = parts.machines;
-    this.product = parts.product;
-    this.addresses = parts.addresses;
-    this.#dir = parts.dir;
+  private constructor(rack: Rack, product: Product) {
+    this.#rack = rack;
+    this.product = product;
+    this.addresses = AddressWatch.start(rack.network, rack.tools, VIP);
   }
 
   /** Boots both machines, installs, joins, applies. Resolves when the group runs and the other node could take it. */
   static async start(): Promise<VmCluster> {
-    const tools = await prepareTools();
-    const image = await prepareImage(tools);
-    await sweep();
-    const dir = join(RUNS, `hfvm-${process.pid}-${Date.now().toString(36)}`);
-    await mkdir(dir, { mode: 0o700 });
-    const network = await Network.create();
-    const machines: Machine[] = [];
-    for (const [index, name] of NODES.entries())
-      machines.push(
-        await Machine.create({ name, number: FIRST_NUMBER + index, dir: join(dir, name), image, tools, network }),
-      );
-    const product = await Product.create(network, dir);
-    const addresses = AddressWatch.start(network, tools, VIP);
-    const cluster = new VmCluster({ network, machines, product, addresses, dir });
+    const rack = await Rack.create({ names: NODES });
+    const cluster = new VmCluster(rack, await Product.create(rack.network, rack.dir));
     try {
       await cluster.#setUp();
     } catch (error) {
       throw await cluster.failed('set-up', error);
     }
     return cluster;
+  }
+
+  get network(): Network {
+    return this.#rack.network;
+  }
+
+  get machines(): readonly Machine[] {
+    return this.#rack.machines;
   }
 
   async #setUp(): Promise<void> {
@@ -125,15 +101,13 @@ export class VmCluster {
 
   /** Whether the group is given up by a node that has lost the coordinator, though its voters still hear of it. Restarts nothing. */
   async configure({ requiresUplink }: { requiresUplink: boolean }): Promise<void> {
-    const file = join(this.#dir, 'shop.yaml');
+    const file = join(this.#rack.dir, 'shop.yaml');
     await writeFile(file, documentWith(requiresUplink));
     await this.product.apply(file);
   }
 
   machine(name: string): Machine {
-    const found = this.machines.find((machine) => machine.name === name);
-    if (found === undefined) throw new Error(`there is no machine ${name}`);
-    return found;
+    return this.#rack.machine(name);
   }
 
   /** Where the group runs now. */
@@ -198,15 +172,8 @@ export class VmCluster {
 
   /** Keeps what is needed to understand it, ends the cluster, and @returns the error with the place. */
   async failed(what: string, error: unknown): Promise<Error> {
-    const place = join(cacheDir, 'failed', `${what.replaceAll(/[^a-z0-9]+/gi, '-').slice(0, 60)}-${Date.now()}`);
-    await mkdir(place, { recursive: true });
+    const place = await this.#rack.keep(what);
     await writeFile(join(place, 'story.txt'), await this.product.story().catch((cause) => String(cause)));
-    for (const machine of this.machines) {
-      if (existsSync(machine.consoleFile)) await copyFile(machine.consoleFile, join(place, `${machine.name}.console`));
-      if (!machine.on) continue;
-      const said = await machine.exec(FACTS, { deadlineMs: 30_000 }).catch((cause) => ({ stdout: String(cause) }));
-      await writeFile(join(place, `${machine.name}.facts`), said.stdout);
-    }
     if (existsSync(this.product.logFile)) await copyFile(this.product.logFile, join(place, 'coordinator.log'));
     await this.close();
     const message = error instanceof Error ? error.message : String(error);
@@ -216,20 +183,10 @@ export class VmCluster {
   /** May be called twice. */
   async close(): Promise<void> {
     this.addresses.stop();
-    const ends = await Promise.allSettled([
-      ...this.machines.map(async (machine) => await machine.powerCut()),
-      this.product.stopCoordinator(),
-    ]);
-    await this.network.close();
-    await rm(this.#dir, { recursive: true, force: true });
-    for (const end of ends) if (end.status === 'rejected') throw end.reason;
-  }
-}
-
-/** Removes the disks of runs whose process was killed; their machines ended with it. */
-async function sweep(): Promise<void> {
-  for (const name of await readdir(RUNS)) {
-    const pid = /^hfvm-(\d+)-/.exec(name)?.[1];
-    if (pid !== undefined && !existsSync(`/proc/${pid}`)) await rm(join(RUNS, name), { recursive: true, force: true });
+    try {
+      await this.product.stopCoordinator();
+    } finally {
+      await this.#rack.close();
+    }
   }
 }

@@ -20,7 +20,7 @@ const PACKAGES: readonly string[] = [
 /** Not read by any program: a third of the tree. */
 const LEFT_OUT = ['/usr/share/man/*', '/usr/share/doc/*', '/usr/share/locale/*'];
 const ROOT_SIZE = '1600M';
-const DATA_SIZE = '192M';
+export const DATA_SIZE = '192M';
 /** DRBD keeps its own data at the end of the disk. */
 const DATA_FILES_SIZE = '190M';
 

@@ -5,7 +5,7 @@ import { closeSync, openSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Finished, mustRun, until, within } from '../lab/index.ts';
-import type { Image } from './image.ts';
+import { DATA_SIZE, type Image } from './image.ts';
 import { type LinkName, linkNames, type Network, networks } from './network.ts';
 import { type ExecOptions, Shell } from './shell.ts';
 import type { Tools } from './tools.ts';
@@ -23,6 +23,8 @@ export interface MachineOptions {
   readonly image: Image;
   readonly tools: Tools;
   readonly network: Network;
+  /** Its second disk is empty, not a copy of the image's. */
+  readonly emptyDisk?: boolean;
 }
 
 export class Machine {
@@ -55,9 +57,11 @@ export class Machine {
   /** Makes its disks and lays its cables. It is off. */
   static async create(options: MachineOptions): Promise<Machine> {
     await mkdir(options.dir, { recursive: true });
-    const { rootDisk, dataDisk } = options.image;
-    for (const [from, to] of [[rootDisk, 'root.ext4'] as const, [dataDisk, 'data.ext4'] as const])
-      await mustRun(['cp', '--sparse=always', from, join(options.dir, to)]);
+    const { image, dir, emptyDisk = false } = options;
+    await mustRun(['cp', '--sparse=always', image.rootDisk, join(dir, 'root.ext4')]);
+    const dataDisk = join(dir, 'data.ext4');
+    if (emptyDisk) await mustRun(['truncate', '-s', DATA_SIZE, dataDisk]);
+    else await mustRun(['cp', '--sparse=always', image.dataDisk, dataDisk]);
     await options.network.plug(options.number);
     return new Machine(options);
   }

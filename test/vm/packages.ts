@@ -2,7 +2,11 @@
 import { spawn } from 'node:child_process';
 import { globSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { currentRelease } from '../../scripts/package.ts';
+import { nodePackage } from '../../scripts/packaging/contents.ts';
+import { writeDeb } from '../../scripts/packaging/deb.ts';
 import { repoRoot } from '../lab/index.ts';
+import { distDir } from './paths.ts';
 import { vmUnavailable } from './tools.ts';
 
 /** Runs a program of this project, with its output on that of this one; @returns its exit code. */
@@ -24,7 +28,25 @@ export async function packagesBuilt(): Promise<string | undefined> {
   const dist = join(repoRoot, 'dist');
   if ((await runNode([join(repoRoot, 'scripts/build.ts')])) !== 0) return 'the build';
   // one of another version would be there beside the new one
-  for (const old of globSync('holdfast_*.deb', { cwd: dist })) rmSync(join(dist, old));
+  for (const old of globSync('holdfast*.deb', { cwd: dist })) rmSync(join(dist, old));
   if ((await runNode([join(repoRoot, 'scripts/package.ts')])) !== 0) return 'making the packages';
   return undefined;
+}
+
+/** @returns the path of a package. Throws if it has not been made, or is there in several versions. */
+export function debFile(name: 'holdfast' | 'holdfast-coordinator'): string {
+  const files = globSync(`${name}_*_amd64.deb`, { cwd: distDir });
+  const [file] = files;
+  if (file === undefined || files.length > 1)
+    throw new Error(`${files.length} packages of ${name} are in ${distDir}, not one: run "npm run package" first`);
+  return join(distDir, file);
+}
+
+/** The node's package once more, in a version that comes after that. @returns its path, in this directory. */
+export async function newerPackage(dir: string): Promise<string> {
+  const release = await currentRelease();
+  const newer = { ...release, version: `${release.version}+newer` };
+  const file = join(dir, `holdfast_${newer.version}_${newer.architecture}.deb`);
+  await writeDeb(await nodePackage(distDir, newer), file, newer.epoch);
+  return file;
 }

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
-import { access, mkdir, readdir } from 'node:fs/promises';
+import { access, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Status, Why } from '../../schemas/api.ts';
@@ -10,6 +10,7 @@ import type { ClusterEvent } from '../../schemas/events.ts';
 import { type Finished, mustRun, run, until, within } from '../lab/index.ts';
 import type { Machine } from './machine.ts';
 import { type Network, networks } from './network.ts';
+import { debFile } from './packages.ts';
 import { distDir } from './paths.ts';
 
 const CLUSTER = 'shop';
@@ -34,14 +35,7 @@ export class Product {
 
   /** @param dir where the coordinator's data are. Throws if the product has not been built and packaged. */
   static async create(network: Network, dir: string): Promise<Product> {
-    const files = await readdir(distDir).catch((): string[] => []);
-    const packages = files.filter((name) => /^holdfast_.*_amd64\.deb$/.test(name));
-    const [file] = packages;
-    if (file === undefined || packages.length > 1)
-      throw new Error(
-        `${packages.length} packages of holdfast are in ${distDir}, not one: run "npm run package" first`,
-      );
-    const product = new Product(network, dir, join(distDir, file));
+    const product = new Product(network, dir, debFile('holdfast'));
     await access(product.#binary);
     await mkdir(dir, { recursive: true });
     return product;
@@ -101,9 +95,9 @@ export class Product {
     await this.mustCli(['cluster', 'create', CLUSTER]);
   }
 
-  /** Installs the package, as its administrator would. */
-  async install(machine: Machine): Promise<void> {
-    await machine.copyIn(this.#package, '/root/holdfast.deb');
+  /** Installs the package, or a newer one, as its administrator would. */
+  async install(machine: Machine, file = this.#package): Promise<void> {
+    await machine.copyIn(file, '/root/holdfast.deb');
     await machine.mustExec('dpkg --install /root/holdfast.deb && rm /root/holdfast.deb', { deadlineMs: 180_000 });
   }
 

@@ -6,12 +6,20 @@ import { vmUnavailable } from './tools.ts';
 
 const SCENARIO_MS = 900_000;
 
-export interface Scenario {
+export type Scenario = SharedScenario | OwnScenario;
+
+interface SharedScenario {
   readonly name: string;
   /** Does the harm and waits until the group runs again. */
   readonly play: (stage: Stage) => Promise<void>;
   /** Makes of the healthy cluster what the scenario needs, before it is watched. */
   readonly prepare: (cluster: VmCluster) => Promise<void>;
+}
+
+interface OwnScenario {
+  readonly name: string;
+  /** Makes its own machines and switches them off in the end, or at once when the signal comes. */
+  readonly alone: (say: (text: string) => void, signal: AbortSignal) => Promise<void>;
 }
 
 export interface Limits {
@@ -31,10 +39,18 @@ let collected: Scenario[] | undefined;
  */
 export function scenario(
   name: string,
-  play: Scenario['play'],
-  prepare: Scenario['prepare'] = async () => undefined,
+  play: SharedScenario['play'],
+  prepare: SharedScenario['prepare'] = async () => undefined,
 ): void {
-  const one = { name, play, prepare };
+  register({ name, play, prepare });
+}
+
+/** A test on machines of its own. The shared ones are switched off before it. */
+export function scenarioAlone(name: string, alone: OwnScenario['alone']): void {
+  register({ name, alone });
+}
+
+function register(one: Scenario): void {
   if (collected === undefined) playAsTest(one);
   else collected.push(one);
 }
@@ -52,11 +68,16 @@ export async function scenariosOf(load: () => Promise<unknown>): Promise<readonl
 }
 
 /** Registers the test. */
-export function playAsTest({ name, play, prepare }: Scenario, limits: Limits = {}): void {
+export function playAsTest(one: Scenario, limits: Limits = {}): void {
   const { timeoutMs = SCENARIO_MS, skip = vmUnavailable } = limits;
-  void test(name, { timeout: timeoutMs }, async (t) => {
+  void test(one.name, { timeout: timeoutMs }, async (t) => {
     const why = await skip();
     if (why !== undefined) return t.skip(why);
+    if ('alone' in one) {
+      await closeShared();
+      return await one.alone((text) => t.diagnostic(text), t.signal);
+    }
+    const { name, play, prepare } = one;
     shared ??= VmCluster.start();
     const own = shared;
     const giveUp = () => {
@@ -87,7 +108,10 @@ export function playAsTest({ name, play, prepare }: Scenario, limits: Limits = {
   });
 }
 
-after(async () => {
+async function closeShared(): Promise<void> {
   const cluster = await shared?.catch(() => undefined);
+  shared = undefined;
   await cluster?.close();
-});
+}
+
+after(closeShared);

@@ -41,9 +41,7 @@ async function whyNot(command: string): Promise<string | undefined> {
   return reason === undefined ? undefined : `${reason}: ${command}`;
 }
 
-interface Placed extends Scenario {
-  readonly command: string;
-}
+type Placed = Scenario & { readonly command: string };
 
 /** There is never time for all: where it begins is another place every day. */
 function fromToday(scenarios: readonly Placed[]): readonly Placed[] {

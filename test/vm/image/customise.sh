@@ -25,9 +25,11 @@ $units mask getty@tty1.service serial-getty@ttyS0.service ldconfig.service syste
   systemd-firstboot.service systemd-hwdb-update.service systemd-journal-flush.service systemd-pstore.service \
   systemd-random-seed.service systemd-timesyncd.service systemd-udev-settle.service systemd-update-done.service
 
-# the database as the package's installation leaves it, for the disk that the machines replicate
+# the database as the package's installation leaves it, for the disk that the machines replicate, and where the package has it
 mkdir -p "$root/srv/mysql" "$root/srv/template/data"
 chroot "$root" chown mysql:mysql /srv/template/data
 chroot "$root" mariadb-install-db --user=mysql --datadir=/srv/template/data \
   --auth-root-authentication-method=socket --skip-test-db >/dev/null
-rm -rf "$root"/var/lib/mysql/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
+rm -rf "$root"/var/lib/mysql/*
+cp -a "$root/srv/template/data/." "$root/var/lib/mysql/"
+rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*

@@ -1,0 +1,143 @@
+/** The README's way from three fresh machines to a replicated database, typed as it is written, and then the plug is pulled. */
+import { deepEqual, equal } from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { monotonicMs, repoRoot, until } from '../lab/index.ts';
+import { type Step, stepsOf } from '../lab/walk.ts';
+import type { Machine } from './machine.ts';
+import { debFile } from './packages.ts';
+import { Rack } from './rack.ts';
+import { scenarioAlone } from './scenario.ts';
+import { Writer } from './writer.ts';
+
+const SECTION = 'A database on two machines';
+const MOST_COMMANDS = 9;
+const VIP = '192.0.2.10';
+const HOSTS = ['alice', 'bob', 'coordinator'];
+/** An emulated processor unpacks packages, and starts a database. */
+const COMMAND_MS = 240_000;
+/** Of the image, which has its database elsewhere; what makes an emulated one quick stays. */
+const AS_INSTALLED = `sed -i '/^datadir/d; /^bind-address/d' /etc/mysql/mariadb.conf.d/99-vm.cnf; systemctl enable --now mariadb`;
+
+function section(document: string, title: string): string {
+  const found = document.split(/^## /m).find((part) => part.startsWith(title));
+  if (found === undefined) throw new Error(`there is no section “${title}”`);
+  return found;
+}
+
+/** As machines are on which Debian, and nothing of the README, has been installed; the coordinator reaches the others by ssh. */
+async function fresh(rack: Rack): Promise<void> {
+  await Promise.all(
+    rack.machines.map(async (machine) => {
+      await machine.start();
+      for (const file of [debFile('holdfast'), debFile('holdfast-coordinator')])
+        await machine.copyIn(file, `/root/${basename(file)}`);
+      if (machine.name !== 'coordinator') {
+        await machine.mustExec(AS_INSTALLED, { deadlineMs: COMMAND_MS });
+        return;
+      }
+      await machine.copyIn(rack.image.sshKey, '/root/.ssh/id_ed25519');
+      await machine.write('/root/.ssh/config', 'StrictHostKeyChecking accept-new\n');
+      await machine.mustExec('chmod 600 /root/.ssh/*');
+    }),
+  );
+}
+
+/** Waits until the README's group runs there, and until that one could take over; `nobody` for none. */
+async function running(rack: Rack, group: string, node: string, next: string): Promise<void> {
+  const line = new RegExp(`^${group} +running +${node} .* ${next}$`, 'm');
+  let seen = '';
+  const there = async () => {
+    seen = (await rack.machine('coordinator').exec('holdfast status')).stdout;
+    return line.test(seen);
+  };
+  await until(there, { deadlineMs: COMMAND_MS, everyMs: 500, what: `${group} to run on ${node}` }).catch((error) => {
+    throw new Error(`${error instanceof Error ? error.message : error}; status shows:\n${seen}`);
+  });
+}
+
+/** What the walk has of the database's client while it goes on. */
+interface Walk {
+  readonly rack: Rack;
+  readonly say: (text: string) => void;
+  writer: Writer | undefined;
+  cutMs: number;
+}
+
+async function act(walk: Walk, [what = '', ...words]: readonly string[]): Promise<void> {
+  const { rack } = walk;
+  const [first = '', second = '', third = ''] = words;
+  switch (what) {
+    case 'running':
+      await running(rack, first, second, third);
+      return await served(walk, rack.machine(second));
+    case 'power-cut':
+      walk.cutMs = monotonicMs();
+      return await rack.machine(first).powerCut();
+    default:
+      throw new Error(`the README asks for what this test cannot do: ${what}`);
+  }
+}
+
+/** A client writes through the address, and everything that it was ever told to be written is there. */
+async function served(walk: Walk, owner: Machine): Promise<void> {
+  walk.writer ??= await Writer.start(walk.rack.network, VIP, owner);
+  await walk.writer.acknowledgedAfter(monotonicMs(), COMMAND_MS);
+  deepEqual(await walk.writer.missing(owner), [], 'rows that were acknowledged');
+  if (walk.cutMs === 0) return;
+  const { acknowledged } = walk.writer;
+  const gap = walk.writer.longestGap(walk.cutMs);
+  walk.say(`${acknowledged.length} rows acknowledged, none lost; outage ${(gap.ms / 1000).toFixed(1)} s`);
+}
+
+/** Types one step. @returns how many commands that were. */
+async function follow(walk: Walk, step: Step): Promise<number> {
+  switch (step.kind) {
+    case 'action':
+      await act(walk, step.words);
+      return 0;
+    case 'file':
+      for (const place of step.places) {
+        const [host = '', path = ''] = place.split(':');
+        await walk.rack.machine(host).write(path, step.content);
+      }
+      return 0;
+    case 'commands': {
+      const { hosts, script } = step;
+      const commands = script.trim().split('\n');
+      for (const host of hosts)
+        for (const command of commands) await walk.rack.machine(host).mustExec(command, { deadlineMs: COMMAND_MS });
+      return commands.length;
+    }
+    default:
+      return step satisfies never;
+  }
+}
+
+scenarioAlone(
+  'the README’s database on two machines: nine commands on fresh ones, then a power cut',
+  async (say, signal) => {
+    const rack = await Rack.create({ names: HOSTS, emptyDisks: true });
+    const switchOff = () => void rack.close().catch(() => undefined);
+    signal.addEventListener('abort', switchOff);
+    const walk: Walk = { rack, say, writer: undefined, cutMs: 0 };
+    try {
+      await fresh(rack);
+      let commands = 0;
+      for (const step of stepsOf(section(readFileSync(join(repoRoot, 'README.md'), 'utf8'), SECTION)))
+        commands += await follow(walk, step);
+      equal(commands, MOST_COMMANDS, 'as many commands as its title says');
+      const story = await rack.machine('coordinator').mustExec('holdfast incident show last');
+      say(`${commands} commands; holdfast incident show last:\n${story}`);
+    } catch (error) {
+      const place = await rack.keep('walk');
+      throw new Error(`${error instanceof Error ? error.message : error}\n(what the machines said is in ${place})`, {
+        cause: error,
+      });
+    } finally {
+      signal.removeEventListener('abort', switchOff);
+      walk.writer?.stop();
+      await rack.close();
+    }
+  },
+);
