@@ -144,6 +144,33 @@ scenario(
   giveAll,
 );
 
+/** As another cluster's software would: it has the device open and pets it, and disarms it when it is told to end. */
+const HOG = `exec 3> /dev/watchdog; trap 'printf V >&3; exit 0' TERM; while :; do printf . >&3; sleep 0.5; done`;
+
+scenario(
+  'a watchdog that something else holds: doctor names the process, and its node is granted nothing that it could not guard',
+  async ({ say, cluster, owner, other }) => {
+    await other.mustExec(`systemd-run --quiet --unit=hog sh -c ${JSON.stringify(HOG)}`);
+    try {
+      const doctor = await other.exec('holdfast doctor --node-only', { deadlineMs: 120_000 });
+      const [line = ''] = /^.*in use by sh \(process \d+\).*$/m.exec(doctor.stdout) ?? [];
+      match(line, /error/i);
+      say(line.trim());
+      const moved = await cluster.product.cli(['move', GROUP, '--to', other.name, '--wait', '60s']);
+      say(`move: exit code ${moved.code}: ${(moved.stderr || moved.stdout).trim().split('\n').at(-1)}`);
+      equal(await cluster.product.settled(GROUP, 'running', { deadlineMs: 180_000 }), owner.name);
+      const told = (await cluster.product.events()).map((event) => JSON.stringify(event));
+      ok(
+        told.some((event) => event.includes('in use by sh')),
+        'an event says why',
+      );
+    } finally {
+      await other.mustExec('systemctl stop hog');
+    }
+  },
+  giveAll,
+);
+
 test(
   'i6300esb, a watchdog of the machine',
   {
