@@ -95,9 +95,9 @@ function refusal(state: KeepState, owner: string, { group, epoch }: Lease, nowMs
 
 /** A second copy of the claim may be granted after the first was refused, so an answer ends nothing. */
 function claimIsUnderWay(state: KeepState, group: string, nowMs: number): boolean {
-  return Object.values(state.requests).some(
-    ({ claims, sentMs, leaseMs }) => claims.includes(group) && nowMs < sentMs + leaseMs,
-  );
+  for (const { claims, sentMs, leaseMs } of state.requests.values())
+    if (claims.includes(group) && nowMs < sentMs + leaseMs) return true;
+  return false;
 }
 
 /** P3: the quarantine of a new incarnation must outlast every promise of this one, also one that was asked for by a longer lease. */

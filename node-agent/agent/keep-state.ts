@@ -102,7 +102,8 @@ export interface KeepState {
   readonly claimable: ReadonlySet<string>;
   readonly releases: Readonly<Record<string, Release>>;
   readonly observed: Readonly<Record<string, Observed>>;
-  readonly requests: Readonly<Record<string, Request>>;
+  /** By id, in the order of sending. */
+  readonly requests: ReadonlyMap<string, Request>;
   /** The number of the last request. */
   readonly sent: number;
   readonly nextReportMs: number;
@@ -211,7 +212,7 @@ export function newKeep(known: Pick<KeepState, Known>, nowMs: number): KeepState
     claimable: new Set(),
     releases: {},
     observed: {},
-    requests: {},
+    requests: new Map(),
     asks: {},
     askedMs: 0,
     sent: 0,

@@ -136,7 +136,7 @@ describe('O1: the deadline', () => {
     const { id } = keeper.sends();
     keeper.now += 2 * T.leaseMs + 10;
     keeper.sends();
-    equal(keeper.state.requests[id], undefined);
+    equal(keeper.state.requests.get(id), undefined);
   });
 
   test('no pet is sent that the fuse would not live to use (I2)', () => {

@@ -120,7 +120,8 @@ export function nextDue(state: KeepState, nowMs: number): number {
 /** Is it time to report: by the clock, because a wait has ended, or because there is a release to tell? */
 export function reportDue(state: KeepState, nowMs: number): boolean {
   if (nowMs >= state.nextReportMs) return true;
-  const lastSentMs = Object.values(state.requests).reduce((latest, request) => Math.max(latest, request.sentMs), 0);
+  let lastSentMs = 0;
+  for (const { sentMs } of state.requests.values()) lastSentMs = Math.max(lastSentMs, sentMs);
   if (lastSentMs < state.quarantineEndMs && nowMs >= state.quarantineEndMs) return true;
   return Object.keys(claims(state, nowMs)).some((group) => {
     const seen = state.observed[group];
@@ -172,9 +173,8 @@ export function compose(
     ...extras,
   };
   const oldest = nowMs - REQUEST_MEMORY_LEASES * timing.leaseMs;
-  const remembered = Object.fromEntries(
-    Object.entries(state.requests).filter(([, request]) => request.sentMs >= oldest),
-  );
+  const requests = new Map<string, Request>();
+  for (const [sent, before] of state.requests) if (before.sentMs >= oldest) requests.set(sent, before);
   const request: Request = {
     number: state.sent + 1,
     sentMs: nowMs,
@@ -185,6 +185,7 @@ export function compose(
     releases,
     toldEpochs: tellEpochs,
   };
+  requests.set(id, request);
   // Several reports of one moment are no repetition: what counts is how long no answer has come.
   const unansweredSinceMs = state.unanswered === 0 ? nowMs : state.unansweredSinceMs;
   const retry = nowMs - unansweredSinceMs < timing.retries * timing.retryMs ? timing.retryMs : timing.renewMs;
@@ -192,7 +193,7 @@ export function compose(
     report,
     state: {
       ...state,
-      requests: { ...remembered, [id]: request },
+      requests,
       sent: request.number,
       unanswered: state.unanswered + 1,
       unansweredSinceMs,
@@ -209,7 +210,9 @@ export function attemptOf({ unanswered, unansweredSinceMs, timing }: KeepState, 
 
 /** The clock, and within one of its steps the number of reports: so that later reports bear later times. */
 function sentMs(state: KeepState, nowMs: number): number {
-  return nowMs + Object.values(state.requests).filter((request) => request.sentMs === nowMs).length;
+  let sameMoment = 0;
+  for (const request of state.requests.values()) if (request.sentMs === nowMs) sameMoment += 1;
+  return nowMs + sameMoment;
 }
 
 /**
@@ -222,8 +225,7 @@ function longestLeaseMs(state: KeepState, nowMs: number): number {
 }
 
 function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
-  // own: an id like `constructor` names no request
-  const request = Object.hasOwn(before.requests, reply.id) ? before.requests[reply.id] : undefined;
+  const request = before.requests.get(reply.id);
   // O1, P3: an answer to a request this process did not send proves nothing and extends nothing
   if (request === undefined) return nothing(before);
   if (reply.problem !== undefined) return onProblem(before, reply.problem, nowMs);

@@ -453,7 +453,7 @@ export class AgentLoop {
   #onReply(reply: Reply): void {
     if (reply.problem === undefined) this.#reporting.answered(reply.id, reply.instance !== this.#keep.instance);
     if (reply.peers !== undefined) this.#lan.learn(reply.peers);
-    const number = this.#keep.requests[reply.id]?.number;
+    const number = this.#keep.requests.get(reply.id)?.number;
     this.#decide({ type: 'reply', reply });
     this.#fences.answered(reply, number);
     if (this.#journal.pending > 0 && reply.problem === undefined) this.#decide({ type: 'news' });

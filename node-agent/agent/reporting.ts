@@ -53,8 +53,8 @@ export class Reporting {
   }
 
   /** Requests whose answers no longer count are forgotten; what they told is told again. */
-  forgetAllBut(requests: Readonly<Record<string, unknown>>): void {
-    for (const id of this.#told.keys()) if (!Object.hasOwn(requests, id)) this.#told.delete(id);
+  forgetAllBut(requests: ReadonlyMap<string, unknown>): void {
+    for (const id of this.#told.keys()) if (!requests.has(id)) this.#told.delete(id);
   }
 
   /**

@@ -53,9 +53,9 @@ export class Telling {
   }
 
   /** Requests whose answers no longer count are forgotten; what they told is told again. */
-  forgetAllBut(requests: Readonly<Record<string, unknown>>): void {
+  forgetAllBut(requests: ReadonlyMap<string, unknown>): void {
     for (const id of this.#told.keys()) {
-      if (id in requests) return;
+      if (requests.has(id)) return;
       this.#told.delete(id);
     }
   }

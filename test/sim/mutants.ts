@@ -79,9 +79,9 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
     only: ['wan-delays', 'isolation', 'hanging-stops'],
     product: lyingKeeper((state, event, nowMs) => {
       if (event.type !== 'reply') return state;
-      const request = state.requests[event.reply.id];
+      const request = state.requests.get(event.reply.id);
       if (request === undefined) return state;
-      return { ...state, requests: { ...state.requests, [event.reply.id]: { ...request, sentMs: nowMs } } };
+      return { ...state, requests: new Map(state.requests).set(event.reply.id, { ...request, sentMs: nowMs }) };
     }),
   },
   'all-voters': {

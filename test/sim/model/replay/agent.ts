@@ -180,8 +180,8 @@ export class Agent {
   /** A peer asks. @returns its answer. */
   asked(ask: Ask, nowMs: number): Answer | undefined {
     if (this.bold && this.keep !== undefined) {
-      const unclaimed = Object.entries(this.keep.requests).map(([id, request]) => [id, { ...request, claims: [] }]);
-      this.keep = { ...this.keep, requests: Object.fromEntries(unclaimed) };
+      const unclaimed = [...this.keep.requests].map(([id, request]) => [id, { ...request, claims: [] }] as const);
+      this.keep = { ...this.keep, requests: new Map(unclaimed) };
     }
     this.does({ type: 'ask', ask }, nowMs);
     return this.#answers.findLast(({ id }) => id === ask.id);

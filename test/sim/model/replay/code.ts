@@ -153,7 +153,7 @@ export class Code extends World {
 
   #unwilling({ held, keep }: CodeNode): Refusal {
     if (held !== undefined) return 'held';
-    const claims = Object.values(keep?.requests ?? {}).some(
+    const claims = [...(keep?.requests.values() ?? [])].some(
       ({ claims, sentMs, leaseMs }) => claims.length > 0 && this.nowMs < sentMs + leaseMs,
     );
     return claims ? 'claimed' : 'not-promised';
