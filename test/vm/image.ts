@@ -26,9 +26,17 @@ const DATA_FILES_SIZE = '190M';
 
 const sourceDir = join(import.meta.dirname, 'image');
 
-export interface Image {
-  readonly kernel: string;
+/** `cloud` is small and has DRBD; `hardware` has the driver of a watchdog that is a device of the machine, and little else. */
+const KERNELS = ['cloud', 'hardware'] as const;
+export type KernelName = (typeof KERNELS)[number];
+
+export interface Kernel {
+  readonly image: string;
   readonly initramfs: string;
+}
+
+export interface Image {
+  readonly kernels: Readonly<Record<KernelName, Kernel>>;
   /** Each machine has a copy of its own of both disks. */
   readonly rootDisk: string;
   readonly dataDisk: string;
@@ -50,9 +58,12 @@ export async function prepareImage(tools: Tools): Promise<Image> {
       if (/^(image|debian)-[0-9a-f]{12}(\.tar)?$/.test(old) && old !== name && old !== tree)
         await rm(join(cacheDir, old), { recursive: true });
   }
+  const kernel = (which: KernelName): Kernel => ({
+    image: join(dir, `vmlinuz-${which}`),
+    initramfs: join(dir, `initramfs-${which}`),
+  });
   return {
-    kernel: join(dir, 'vmlinuz'),
-    initramfs: join(dir, 'initramfs'),
+    kernels: { cloud: kernel('cloud'), hardware: kernel('hardware') },
     rootDisk: join(dir, 'root.ext4'),
     dataDisk: join(dir, 'data.ext4'),
     sshKey: join(dir, 'ssh-key'),
@@ -81,9 +92,11 @@ async function makeImage(tools: Tools, tree: string, dir: string): Promise<void>
   const key = join(building, 'ssh-key');
   await mustRun([tools.path('ssh-keygen'), '-q', '-t', 'ed25519', '-N', '', '-C', 'vm', '-f', key], { env });
   await mustRun([join(sourceDir, 'customise.sh'), root, join(sourceDir, 'root'), `${key}.pub`], { env });
-  const initramfs = join(building, 'initramfs');
-  await mustRun([join(sourceDir, 'initramfs.sh'), root, join(sourceDir, 'init'), initramfs], { env });
-  await rename(join(root, 'boot/vmlinuz'), join(building, 'vmlinuz'));
+  for (const kernel of KERNELS) {
+    const initramfs = join(building, `initramfs-${kernel}`);
+    await mustRun([join(sourceDir, 'initramfs.sh'), root, join(sourceDir, 'init'), kernel, initramfs], { env });
+    await rename(join(root, `boot/vmlinuz-${kernel}`), join(building, `vmlinuz-${kernel}`));
+  }
   const mkfs = [tools.path('mke2fs'), '-q', '-t', 'ext4', '-E', 'lazy_itable_init=1'];
   const data = join(building, 'data.ext4');
   await mustRun([...mkfs, '-d', join(root, 'srv/template'), data, DATA_FILES_SIZE], { env });

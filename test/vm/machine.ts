@@ -25,6 +25,8 @@ export interface MachineOptions {
   readonly network: Network;
   /** Its second disk is empty, not a copy of the image's. */
   readonly emptyDisk?: boolean;
+  /** It has an i6300esb, which switches it off in place of resetting it, so that the instant is known; and the kernel with its driver. */
+  readonly hardwareWatchdog?: boolean;
 }
 
 export class Machine {
@@ -100,7 +102,8 @@ export class Machine {
   }
 
   #arguments(): string[] {
-    const { dir, image, network, name, number } = this.#options;
+    const { dir, image, network, name, number, hardwareWatchdog = false } = this.#options;
+    const kernel = image.kernels[hardwareWatchdog ? 'hardware' : 'cloud'];
     // Writes go to the file at once and a flush does nothing: what the machine has written survives its process, what it only
     // remembers does not. The file's own fate after a power cut of the real machine is nobody's concern.
     const disk = (file: string) => `file=${join(dir, file)},format=raw,if=virtio,cache=unsafe`;
@@ -116,10 +119,11 @@ export class Machine {
     return [
       ...['-nodefaults', '-no-user-config', '-display', 'none', '-machine', 'q35', '-cpu', 'max', '-smp', '1'],
       ...['-accel', 'tcg,thread=multi,tb-size=256', '-m', String(MEMORY_MIB)],
-      ...['-kernel', image.kernel, '-initrd', image.initramfs, '-append', kernelWords.join(' ')],
+      ...['-kernel', kernel.image, '-initrd', kernel.initramfs, '-append', kernelWords.join(' ')],
       ...['-chardev', `file,id=console,path=${this.consoleFile},append=on`, '-serial', 'chardev:console'],
       ...['-drive', disk('root.ext4'), '-drive', disk('data.ext4')],
       ...cards,
+      ...(hardwareWatchdog ? ['-device', 'i6300esb', '-action', 'watchdog=reset,reboot=shutdown'] : []),
     ];
   }
 
@@ -130,6 +134,11 @@ export class Machine {
     const gone = once(qemu, 'exit');
     qemu.kill('SIGKILL');
     await within(gone, { deadlineMs: 10_000, what: `${this.name} to lose power` });
+  }
+
+  /** Resolves when it has switched itself off. */
+  async off(deadlineMs: number): Promise<void> {
+    await until(() => !this.on, { deadlineMs, everyMs: 5, what: `${this.name} to be off` });
   }
 
   /** Switches it off in order, as `systemctl poweroff` does. */

@@ -102,11 +102,11 @@ export class Product {
   }
 
   /** `holdfast join`, which starts the agent. */
-  async join(machine: Machine, allow: readonly string[]): Promise<void> {
+  async join(machine: Machine, allow: readonly string[], options: readonly string[] = []): Promise<void> {
     const token = await this.mustCli(['node', 'token', 'create', '--node', machine.name]);
-    const allowed = allow.map((value) => ` --allow '${value}'`).join('');
+    const words = [...allow.map((value) => ` --allow '${value}'`), ...options.map((option) => ` ${option}`)].join('');
     await machine.mustExec(
-      `holdfast join ${this.url}/${CLUSTER} --name ${machine.name} --token-file - --json${allowed}`,
+      `holdfast join ${this.url}/${CLUSTER} --name ${machine.name} --token-file - --json${words}`,
       { input: token, deadlineMs: 120_000 },
     );
   }

@@ -22,6 +22,8 @@ export interface RackOptions {
   readonly names: readonly string[];
   /** Their second disks are empty, not copies of the image's. */
   readonly emptyDisks?: boolean;
+  /** They have a watchdog that is a device, see `MachineOptions`. */
+  readonly hardwareWatchdogs?: boolean;
 }
 
 export class Rack {
@@ -46,7 +48,7 @@ export class Rack {
   }
 
   /** Makes disks and cables. The machines are off. */
-  static async create({ names, emptyDisks = false }: RackOptions): Promise<Rack> {
+  static async create({ names, emptyDisks = false, hardwareWatchdogs = false }: RackOptions): Promise<Rack> {
     const tools = await prepareTools();
     const image = await prepareImage(tools);
     await sweep();
@@ -56,7 +58,8 @@ export class Rack {
     const machines: Machine[] = [];
     for (const [index, name] of names.entries()) {
       const place = { name, number: numberOf(index), dir: join(dir, name) };
-      machines.push(await Machine.create({ ...place, image, tools, network, emptyDisk: emptyDisks }));
+      const has = { emptyDisk: emptyDisks, hardwareWatchdog: hardwareWatchdogs };
+      machines.push(await Machine.create({ ...place, ...has, image, tools, network }));
     }
     return new Rack({ dir, tools, image, network, machines });
   }

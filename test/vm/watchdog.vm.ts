@@ -1,16 +1,20 @@
 /**
  * A machine that cannot let go of its group, or whose guard does not run any more, is reset by its watchdog: softdog, the kernel's own, which
- * the cloud kernel has as a module. The reset is seen on its console, and has to come before the coordinator grants the group to another.
+ * the cloud kernel has as a module. The reset is seen on its console, and has to come before the coordinator grants the group to another. Once
+ * by a device of the machine, i6300esb.
  */
 import { equal, match, ok } from 'node:assert/strict';
-import { test } from 'node:test';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { LOAD_SOFTDOG } from '../../node-agent/agent/reset-choice.ts';
 import { until } from '../lab/index.ts';
 import { GROUP, type VmCluster } from './cluster.ts';
 import type { Machine } from './machine.ts';
 import { linkNames } from './network.ts';
 import type { Stage } from './play.ts';
-import { scenario } from './scenario.ts';
+import { Product } from './product.ts';
+import { Rack } from './rack.ts';
+import { scenario, scenarioAlone } from './scenario.ts';
 
 /** W of the profile `default`. */
 const TIMEOUT_MS = 1_000;
@@ -171,10 +175,64 @@ scenario(
   giveAll,
 );
 
-test(
-  'i6300esb, a watchdog of the machine',
-  {
-    skip: 'Debian’s cloud kernel, which the machines run, is built without it (CONFIG_I6300ESB_WDT)',
+const ONE_NODE = `cluster: shop
+nodes: [alice]
+groups:
+  web:
+    on: [alice]
+    fence: watchdog
+    resources:
+      - vip: 192.0.2.10/24
+      - service: nginx
+`;
+
+scenarioAlone(
+  'i6300esb, a watchdog that is a device: SIGSTOP of the guard, and the machine is reset',
+  async (say, signal) => {
+    const rack = await Rack.create({ names: ['alice'], hardwareWatchdogs: true });
+    const product = await Product.create(rack.network, rack.dir);
+    const close = async () => {
+      await product.stopCoordinator();
+      await rack.close();
+    };
+    signal.addEventListener('abort', () => void close().catch(() => undefined));
+    try {
+      const machine = rack.machine('alice');
+      await product.startCoordinator();
+      await product.createCluster();
+      await machine.start();
+      await machine.mustExec('modprobe i6300esb && echo i6300esb > /etc/modules-load.d/watchdog.conf');
+      await product.install(machine);
+      await product.join(machine, ['service=nginx.service'], ['--reset=watchdog']);
+      const file = join(rack.dir, 'shop.yaml');
+      await writeFile(file, ONE_NODE);
+      await product.apply(file);
+      await product.settled('web', 'running', { on: 'alice' });
+      const sysfs = async (name: string) =>
+        (await machine.mustExec(`cat /sys/class/watchdog/watchdog0/${name}`)).trim();
+      match(await sysfs('identity'), /i6300esb/i);
+      equal(await sysfs('state'), 'active');
+      equal(await sysfs('timeout'), '1');
+      // what it has written so far is to survive the reset
+      await machine.mustExec('sync');
+
+      const stopped = ended(machine.exec('kill -STOP $(pgrep -x holdfast-guard)', { deadlineMs: 20_000 }));
+      const sinceMs = Date.now();
+      await machine.off(60_000);
+      const tookMs = Date.now() - sinceMs;
+      await stopped;
+      say(`reset ${tookMs} ms after the guard was stopped, at most`);
+      ok(tookMs <= TIMEOUT_MS + MARGIN_MS, `${tookMs} ms`);
+
+      await machine.start();
+      await product.settled('web', 'running', { on: 'alice', deadlineMs: 180_000 });
+    } catch (error) {
+      const place = await rack.keep('i6300esb');
+      throw new Error(`${error instanceof Error ? error.message : error}\n(what the machine said is in ${place})`, {
+        cause: error,
+      });
+    } finally {
+      await close();
+    }
   },
-  () => undefined,
 );

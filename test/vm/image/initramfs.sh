@@ -1,13 +1,13 @@
 #!/bin/sh
-# The least that leads from the kernel to the root file system, as cpio archive: initramfs.sh ROOT INIT OUTPUT
+# The least that leads from a kernel to the root file system, as cpio archive: initramfs.sh ROOT INIT KERNEL OUTPUT
 set -eu
-root=$1 init=$2 output=$3
+root=$1 init=$2 kernel=$3 output=$4
 stage=$root/initramfs
 mkdir -p "$stage/bin" "$stage/dev" "$stage/proc" "$stage/root" "$stage/modules"
 cp "$root/bin/busybox" "$stage/bin/busybox"
 install -m 755 "$init" "$stage/init"
 for module in virtio_pci virtio_blk virtio_net ext4; do
-  chroot "$root" modprobe --set-version "$(ls "$root/usr/lib/modules")" --show-depends "$module"
+  chroot "$root" modprobe --set-version "$(cat "$root/boot/version-$kernel")" --show-depends "$module"
 done | while read -r verb file _; do
   [ "$verb" = insmod ] || continue
   name=$(basename "$file")
