@@ -26,7 +26,10 @@ export const incidentSchema = z.object({
   cause: z.enum(causes).nullable(),
   from: nameSchema.nullable(),
   to: nameSchema.nullable(),
-  /** From the last renewal of the owner before (where there was none: from the opening) to running; null while it is open. */
+  /**
+   * From the last renewal of the owner before, the opening or the failure of a resource that led to it (INCIDENT_SIGN_MS before the opening
+   * at most), whichever was first, to running; null while it is open.
+   */
   outageMs: z.int().nullable(),
 });
 export type Incident = z.infer<typeof incidentSchema>;

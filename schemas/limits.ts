@@ -81,6 +81,8 @@ export const JOIN_TOKEN_MAX_TTL_MS = 24 * 3_600_000;
 /** Failure policy, where the document says nothing: a resource that fails this often within the window is given up on this node. */
 export const FAILURE_COUNT = 3;
 export const FAILURE_WINDOW_MS = 10 * 60_000;
+/** A resource that failed is the first sign of an incident that opens within this time: longer ago it has nothing to do with it. */
+export const INCIDENT_SIGN_MS = FAILURE_WINDOW_MS;
 export const MAX_FAILURE_COUNT = 100;
 export const MAX_MONITORS_IN_A_ROW = 20;
 /**

@@ -3,7 +3,7 @@ import { deepEqual, equal, ok } from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { EventKind } from '../../schemas/events.ts';
 import { MAX_INCIDENTS_LISTED } from '../../schemas/incident.ts';
-import { MAX_STORED_EVENTS } from '../../schemas/limits.ts';
+import { INCIDENT_SIGN_MS, MAX_STORED_EVENTS } from '../../schemas/limits.ts';
 import { type Coordinator, documentOf, startCoordinator } from '../../test/coordinator/harness.ts';
 
 let coordinator: Coordinator;
@@ -63,9 +63,11 @@ function byReadingAll(events: readonly Logged[]): Expected[] {
   for (const { seq, kind, group } of events) {
     if (group === null) continue;
     const opened = open.get(group);
-    if (opened === undefined && kind === 'resource.failed' && !signs.has(group)) signs.set(group, seq);
+    const sign = signs.get(group);
+    const recent = sign !== undefined && (seq - sign) * 1_000 <= INCIDENT_SIGN_MS;
+    if (opened === undefined && kind === 'resource.failed' && !recent) signs.set(group, seq);
     if (opened === undefined && OPENING.includes(kind)) {
-      const begun = { group, opening: seq, sign: signs.get(group) ?? null, closing: null };
+      const begun = { group, opening: seq, sign: recent ? sign : null, closing: null };
       open.set(group, begun);
       found.push(begun);
     }
@@ -137,6 +139,29 @@ test('an old incident among events of quiet groups, one that goes on for the who
     deepEqual(body.incidents.map(shown), byReadingAll(log), name);
   }
   equal((await coordinator.admin('GET', '/v1/clusters/none/incidents/last')).body.code, 'incident-unknown');
+});
+
+test('a resource that failed long ago, and was restarted in place, is no sign of an incident of today', async () => {
+  const limit = INCIDENT_SIGN_MS / 1_000;
+  const incident = (failures: readonly number[]): Logged[] => [
+    ...failures.map((seq) => ({ seq, kind: 'resource.failed' as const, group: 'a' })),
+    { seq: 5_000, kind: 'group.lease-expired', group: 'a' },
+    { seq: 5_010, kind: 'group.running', group: 'a' },
+  ];
+  for (const [name, [failures, outageMs]] of Object.entries({
+    'at-limit': [[5_000 - limit], INCIDENT_SIGN_MS + 10_000],
+    'past-limit': [[4_999 - limit], 10_000],
+    'newer-sign': [[10, 4_990], 20_000],
+    'first-of-two': [[4_900, 4_990], 110_000],
+  } as const)) {
+    await clusterWith(name, incident(failures));
+    const { body } = await coordinator.admin('GET', `/v1/clusters/${name}/incidents`);
+    deepEqual(
+      body.incidents.map((one: Expected) => one.outageMs),
+      [outageMs],
+      name,
+    );
+  }
 });
 
 test('a page is read by indices, however long the log', async () => {

@@ -3,6 +3,7 @@
  * goes when the event that opened it does.
  */
 import type { EventKind } from '../../schemas/events.ts';
+import { INCIDENT_SIGN_MS } from '../../schemas/limits.ts';
 
 const OPENING: readonly string[] = [
   'group.lease-expired',
@@ -11,7 +12,7 @@ const OPENING: readonly string[] = [
   'group.held',
 ] satisfies EventKind[];
 const CLOSING: readonly string[] = ['group.running', 'group.degraded', 'group.stopped'] satisfies EventKind[];
-/** The first sign, before the group was given up: it is not served from then on. */
+/** The first sign, before the group was given up: it is not served from then on. A restart in place may have helped, which no event tells. */
 const SIGN: EventKind = 'resource.failed';
 const SIGN_GONE: EventKind = 'resource.recovered';
 
@@ -38,16 +39,23 @@ export function followIncidents(sql: SqlStorage, { seq, at, kind, service_group:
     // a group has one open incident: what happens meanwhile belongs to it
     sql.exec(
       `INSERT OR IGNORE INTO incident (opening, service_group, sign_at)
-       VALUES (?, ?, (SELECT at FROM incident_sign WHERE service_group = ?))`,
+       VALUES (?, ?, (SELECT at FROM incident_sign WHERE service_group = ? AND at >= ?))`,
       seq,
       group,
       group,
+      at - INCIDENT_SIGN_MS,
     );
   } else if (CLOSING.includes(kind)) {
     sql.exec('UPDATE incident SET closing = ? WHERE service_group = ? AND closing IS NULL', seq, group);
     sql.exec('DELETE FROM incident_sign WHERE service_group = ?', group);
   } else if (kind === SIGN) {
-    sql.exec('INSERT OR IGNORE INTO incident_sign (service_group, at) VALUES (?, ?)', group, at);
+    sql.exec(
+      `INSERT INTO incident_sign (service_group, at) VALUES (?, ?)
+       ON CONFLICT (service_group) DO UPDATE SET at = excluded.at WHERE at < ?`,
+      group,
+      at,
+      at - INCIDENT_SIGN_MS,
+    );
   } else if (kind === SIGN_GONE) {
     sql.exec('DELETE FROM incident_sign WHERE service_group = ?', group);
   }
