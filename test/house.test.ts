@@ -61,6 +61,12 @@ for (const [folder, allowed] of Object.entries(ALLOWED))
     deepEqual(strays, []);
   });
 
+test('a migration calls nothing that changes after its release', () => {
+  const folder = 'worker/cluster/migrations';
+  const strays = sources(folder).flatMap((file) => imports(file).filter((target) => !target.startsWith(`${folder}/`)));
+  deepEqual(strays, []);
+});
+
 /** The rooms of a node, each with those it stands on. */
 const ROOMS: Record<string, readonly string[]> = {
   system: [],

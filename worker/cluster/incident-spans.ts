@@ -61,6 +61,14 @@ export function followIncidents(sql: SqlStorage, { seq, at, kind, service_group:
   }
 }
 
+/** Follows the whole log anew; call it in a transaction. */
+export function rebuildIncidents(sql: SqlStorage): void {
+  sql.exec('DELETE FROM incident');
+  sql.exec('DELETE FROM incident_sign');
+  const events = sql.exec<Logged>('SELECT seq, at, kind, service_group FROM event ORDER BY seq').toArray();
+  for (const event of events) followIncidents(sql, event);
+}
+
 /** Newest first. */
 export function newestSpans(sql: SqlStorage, limit: number): SpanRow[] {
   return sql.exec<SpanRow>('SELECT * FROM incident ORDER BY opening DESC LIMIT ?', limit).toArray();

@@ -11,8 +11,15 @@ import {
   MAX_STORED_REVISIONS,
 } from '../../schemas/limits.ts';
 import type { Durable, Effect, GroupRecord, NewDecision, NewEvent, NodeRecord, Restored } from '../decide/index.ts';
-import { followIncidents } from './incident-spans.ts';
-import { clusterMigrations, latestVersion, migrate, NewerDatabaseError, versionOf } from './migrations/index.ts';
+import { followIncidents, rebuildIncidents } from './incident-spans.ts';
+import {
+  clusterMigrations,
+  INCIDENTS_SINCE,
+  latestVersion,
+  migrate,
+  NewerDatabaseError,
+  versionOf,
+} from './migrations/index.ts';
 
 /** Old rows go in batches of this many, so that a full table costs one deletion per row on average and no statement per row. */
 const TRIM_BATCH = 128;
@@ -61,7 +68,12 @@ export class ClusterStorage {
     if (version === 0) return { kind: 'absent' };
     const known = latestVersion(clusterMigrations);
     if (version > known) return { kind: 'unusable', detail: new NewerDatabaseError(version, known).message };
-    if (version < known) this.#storage.transactionSync(() => migrate(this.#sql, clusterMigrations));
+    if (version < known)
+      this.#storage.transactionSync(() => {
+        migrate(this.#sql, clusterMigrations);
+        // by the code of today, so on the tables of today: not between two migrations
+        if (version < INCIDENTS_SINCE) rebuildIncidents(this.#sql);
+      });
     const durable = this.#load();
     return durable === null ? { kind: 'absent' } : { kind: 'open', durable };
   }

@@ -1,7 +1,6 @@
-import { followIncidents, type Logged } from '../incident-spans.ts';
 import type { Migration } from './migrate.ts';
 
-/** Incidents are followed as events are written. Those of the log so far are found by going through it once. */
+/** Incidents are followed as events are written. Those of the log so far are found when every migration is through (storage.ts). */
 export const incidents: Migration = {
   version: 7,
   statements: [
@@ -11,8 +10,4 @@ export const incidents: Migration = {
     'CREATE TABLE incident_sign (service_group TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID',
     'CREATE INDEX decision_of_group ON decision (service_group, at)',
   ],
-  fill(sql) {
-    const events = sql.exec<Logged>('SELECT seq, at, kind, service_group FROM event ORDER BY seq').toArray();
-    for (const event of events) followIncidents(sql, event);
-  },
 };

@@ -10,6 +10,9 @@ import type { Migration } from './migrate.ts';
 
 export { latestVersion, type Migration, migrate, NewerDatabaseError, versionOf } from './migrate.ts';
 
+/** Databases of versions before this one have events, and no incidents. */
+export const INCIDENTS_SINCE: number = incidents.version;
+
 export const clusterMigrations: readonly Migration[] = [
   first,
   pauses,

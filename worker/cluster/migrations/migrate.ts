@@ -3,9 +3,8 @@
 export interface Migration {
   /** Counts from 1 without gaps. Once released, a migration is never edited: write the next one. */
   readonly version: number;
+  /** SQL alone: code that is called from here would change, and with it what was released. */
   readonly statements: readonly string[];
-  /** Fills what the statements made, where SQL alone does not. */
-  readonly fill?: (sql: SqlStorage) => void;
 }
 
 /** The database was written by a newer release than this code. */
@@ -43,7 +42,6 @@ export function migrate(sql: SqlStorage, migrations: readonly Migration[]): void
   for (const migration of migrations) {
     if (migration.version <= found) continue;
     for (const statement of migration.statements) sql.exec(statement);
-    migration.fill?.(sql);
   }
   sql.exec(
     'CREATE TABLE IF NOT EXISTS schema_version (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL)',
