@@ -165,6 +165,10 @@ export class Fuse {
 /**
  * What a living guard remembers: leases that still run go on, those that have fired or are about to are to be stopped. Whether the
  * group is paused the guard does not know: until the coordinator has said, nothing of it is touched.
+ *
+ * A lease that is lost already is not petted any more, also not to have the guard leave this agent more of S, as `lose` does: its agent has
+ * died, so the guard begins at the instant it was told then (decision 0018) and has the rest of S, while this agent has not looked at
+ * anything yet. It needs no pet either: what it finds down the guard forgets, armed or fired.
  */
 export function heldBy(found: GuardState, nowMs: number, stopMs: number): KeepState['held'] {
   return Object.fromEntries(

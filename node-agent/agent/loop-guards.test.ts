@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path';
 import { after, describe, it, type TestContext } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import { DEFAULT_POLICY } from '../../schemas/config.ts';
-import { LEASE_PROFILES } from '../../schemas/limits.ts';
+import { GUARD_LATENESS_MS, LEASE_PROFILES } from '../../schemas/limits.ts';
 import type { PeerAnswer } from '../../schemas/peer.ts';
 import type { Report } from '../../schemas/wire.ts';
 import { bootMs, Cgroups, silent } from '../system/index.ts';
@@ -355,6 +355,23 @@ describe('P3: an agent that starts', () => {
     );
     // once before its resources are looked at, once more before it is given back
     deepEqual(guard.asked('disarm'), ['disarm db 4', 'disarm db 4']);
+  });
+
+  it('with a guard that is about to fire leaves it the instant it has, and gives back as soon as everything is down', async (t) => {
+    const { dir, guard, coordinator, start } = await around(t);
+    coordinator.grant = false;
+    const deadline = bootMs() + T.stopMs;
+    const fire = deadline - T.stopMs + GUARD_LATENESS_MS;
+    guard.state = ['incarnation alice-7', `group db 4 ${deadline} ${fire} armed 2:alice,bob`];
+    writeFileSync(join(dir, 'config.json'), JSON.stringify(CONFIG));
+    await start();
+    const report = await reports(coordinator, 'it is given back', (one) => one.releases.length > 0);
+    deepEqual(report.releases, [{ group: 'db', epoch: 4, forced: true }]);
+    deepEqual(
+      coordinator.reports.flatMap(({ leases }) => leases),
+      [],
+    );
+    deepEqual([guard.asked('disarm'), guard.asked('pet'), guard.asked('arm')], [['disarm db 4'], [], []]);
   });
 
   it('with a guard that remembers its quarantine waits it out', async (t) => {
