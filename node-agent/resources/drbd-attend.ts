@@ -40,7 +40,10 @@ export function attendDrbd(options: AttendOptions): Attendance {
 /** A look is waited for by the fence-peer handler, and with it by every write. */
 const QUICK = { timeoutMs: 1_500 } as const;
 
-/** Pause before a command that was not answered in time is tried again. */
+/**
+ * Pause before a command that was not answered in time is tried again. It doubles, as a machine that does not answer has enough to do, until
+ * the look at every COPY_LOOK_MS comes sooner.
+ */
 const UNANSWERED_MS = 1_000;
 
 /** What of a copy does not change with the kernel's state. */
@@ -62,6 +65,9 @@ class Attendant {
   #busy: Promise<unknown> = Promise.resolve();
   #queued: Promise<boolean> | undefined;
   #ended = false;
+  /** One more look is on its way, and how many came to nothing since the last answer. */
+  #again: NodeJS.Timeout | undefined;
+  #unanswered = 0;
   /** Looks in a row that saw nothing. */
   #unseen = 0;
   #told = false;
@@ -82,6 +88,7 @@ class Attendant {
   end(): void {
     this.#ended = true;
     clearInterval(this.#timer);
+    clearTimeout(this.#again);
     this.#unlisten();
   }
 
@@ -171,7 +178,8 @@ class Attendant {
     // … nor is one whose configuration has changed since that was known
     const before = config?.digest === this.#known?.config?.digest ? this.#known?.guarded : undefined;
     const guarded = freezes ?? before ?? false;
-    if (freezes === undefined) this.#again();
+    if (freezes === undefined) this.#lookAgain();
+    else this.#unanswered = 0;
     const missing = `the DRBD configuration of this machine has no resource ${name} any more (drbdadm sh-resources)`;
     const problem = 'problem' in read ? read.problem : config === undefined ? missing : undefined;
     this.#known = { config, guarded, problem };
@@ -179,9 +187,16 @@ class Attendant {
     return this.#known;
   }
 
-  /** One more look, a moment after this one. */
-  #again(): void {
-    setTimeout(() => void this.look(), UNANSWERED_MS).unref();
+  /** One more look, a while after this one. */
+  #lookAgain(): void {
+    const pauseMs = UNANSWERED_MS * 2 ** this.#unanswered;
+    if (this.#again !== undefined || pauseMs > COPY_LOOK_MS) return;
+    this.#unanswered += 1;
+    this.#again = setTimeout(() => {
+      this.#again = undefined;
+      void this.look();
+    }, pauseMs);
+    this.#again.unref();
   }
 
   /** Not up, or not any further than the last try has come. What is up and lost its disk later is left as it is. */
