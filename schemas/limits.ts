@@ -92,6 +92,8 @@ export const MAX_MONITORS_IN_A_ROW = 20;
 export const RETRY_FIRST_MS = 30_000;
 export const RETRY_LAST_MS = 30 * 60_000;
 export const RETRY_FORGET_MS = 60 * 60_000;
+/** What a node refuses is told again when it has not said so for this time, or has refused nothing meanwhile. */
+export const REFUSAL_FORGET_MS = 10 * 60_000;
 /** A node that may take a group and does not, although it reports, is passed over after this time, where another could. */
 export const TAKE_PATIENCE_MS = 30_000;
 /** Pause before a resource that is not critical is started again: doubles from the first to the last. */

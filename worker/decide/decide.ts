@@ -52,6 +52,7 @@ function freshVolatile(instance: string, now: number): ClusterState['volatile'] 
     nodes: {},
     renewals: {},
     lastRefusals: {},
+    toldRefusals: {},
     expired: {},
     better: {},
     awaited: {},

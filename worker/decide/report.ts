@@ -1,5 +1,6 @@
 /** What one report of an agent changes: who it is, what it renews, releases and claims, and what it tells. */
 import { isServed } from '../../schemas/api.ts';
+import { MAX_GROUPS, REFUSAL_FORGET_MS } from '../../schemas/limits.ts';
 import type { Grant, GroupReport, HeldLease, LeaseAnswer, Release, Report } from '../../schemas/wire.ts';
 import { onClaim } from './claims.ts';
 import { copiesStored, onCopies } from './copies.ts';
@@ -11,7 +12,7 @@ import { event } from './outcome.ts';
 import { handsOff } from './pause.ts';
 import { withGroup, withLease, withLive, withNode, withRenewal, withVolatile } from './records.ts';
 import { releaseOrder } from './release.ts';
-import type { ClusterState, Effect, GroupRecord, Halt, Lease, Outcome } from './state.ts';
+import type { ClusterState, Effect, GroupRecord, Halt, Lease, NodeRecord, Outcome } from './state.ts';
 import { newestVoters, withVotersTold } from './voters.ts';
 
 const noVerdicts = { leases: [], grants: [], refused: [] };
@@ -239,9 +240,9 @@ function onRefusals(state: ClusterState, report: Report, now: number): Outcome {
   const record = state.durable.nodes[report.node];
   if (report.refusals === undefined || record === undefined) return { state, effects: [] };
   if (JSON.stringify(record.refusals) === JSON.stringify(report.refusals)) return { state, effects: [] };
-  const told = new Set(record.refusals.map((refusal) => JSON.stringify(refusal)));
+  const told = refusalsTold(state, record, now);
   const effects: Effect[] = report.refusals
-    .filter((refusal) => !told.has(JSON.stringify(refusal)))
+    .filter((refusal) => told[JSON.stringify(refusal)] === undefined)
     .map((refusal) =>
       event(now, {
         kind: 'node.refuses',
@@ -254,5 +255,17 @@ function onRefusals(state: ClusterState, report: Report, now: number): Outcome {
     );
   if (report.refusals.length === 0)
     effects.push(event(now, { kind: 'node.accepts', node: report.node, detail: 'refuses nothing any more' }));
-  return { state: withNode(state, { ...record, refusals: report.refusals }), effects };
+  const refuses = withNode(state, { ...record, refusals: report.refusals });
+  const standing = Object.fromEntries(report.refusals.map((refusal) => [JSON.stringify(refusal), now]));
+  const toldNow = report.refusals.length === 0 ? {} : { ...told, ...standing };
+  const toldRefusals = { ...state.volatile.toldRefusals, [report.node]: toldNow };
+  return { state: withVolatile(refuses, { toldRefusals }), effects };
+}
+
+/** What this node refuses, or refused a short while ago: two reasons that take turns are no news every time. */
+function refusalsTold(state: ClusterState, { name, refusals }: NodeRecord, now: number): Record<string, number> {
+  const recent = Object.entries(state.volatile.toldRefusals[name] ?? {})
+    .filter(([, at]) => at <= now && now - at < REFUSAL_FORGET_MS)
+    .slice(-MAX_GROUPS);
+  return Object.fromEntries([...recent, ...refusals.map((refusal) => [JSON.stringify(refusal), now] as const)]);
 }

@@ -225,6 +225,8 @@ export interface Volatile {
   readonly renewals: Readonly<Record<string, Renewal>>;
   /** What was last recorded as refused for `group/node`, so that a claim repeated every second is recorded once. */
   readonly lastRefusals: Readonly<Record<string, string>>;
+  /** By node: refusals that were told, and when each last stood. */
+  readonly toldRefusals: Readonly<Record<string, Readonly<Record<string, number>>>>;
   /** Groups whose lease is known to be past T_C and was reported as expired. */
   readonly expired: Readonly<Record<string, number>>;
   /** By group: a better node than its owner, and since when it has been able to run it (`failback`). */
