@@ -1,7 +1,9 @@
 /** The fuse of a host, as dist/holdfast-guard behaves: same refusals, same memory, same order when it fires. */
+import { stopInstant } from '../../node-agent/agent/keep-lease.ts';
 import { GUARD_LATENESS_MS } from '../../schemas/limits.ts';
 import type { Voters } from '../../schemas/wire.ts';
 import type { Host } from './host.ts';
+import { Violation } from './referee.ts';
 import { Timer } from './world.ts';
 
 /** What the forced release takes at most: below the smallest δ of the profiles. */
@@ -131,11 +133,25 @@ export class Guard {
     else this.#fire(group, lease, this.#host.world.random.between(1, RELEASE_MS));
   }
 
+  /** An agent that is not kept from it pets in time: what it holds with time left is never taken from it. */
+  #judge(group: string, lease: GuardLease): void {
+    const { agent, clock, troubles, name } = this.#host;
+    if (agent === undefined || agent.process.paused || troubles.busyMs > 0) return;
+    const held = agent.keep.held[group];
+    if (held === undefined || held.epoch !== lease.epoch || held.phase === 'lost' || held.phase === 'stuck') return;
+    const leftMs = stopInstant(agent.keep, held) - clock.bootMs();
+    if (leftMs > 0)
+      throw new Violation(
+        `the guard of ${name} takes ${group} (epoch ${lease.epoch}) from its agent, which runs and need not stop it for ${leftMs} ms`,
+      );
+  }
+
   /** Nobody petted: the agent dies first, then everything of the group. */
   #fire(group: string, lease: GuardLease, takesMs: number): void {
     const { world, name } = this.#host;
     if (!this.alive || this.groups.get(group) !== lease || lease.fired) return;
     if (world.product.without.has('fuse')) return;
+    this.#judge(group, lease);
     lease.fired = true;
     world.count('fuse fired');
     world.note(name, () => `the guard fires for ${group} epoch ${lease.epoch}`);

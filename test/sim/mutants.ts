@@ -227,6 +227,19 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
     only: ['agent-pause'],
     product: withoutShell('fuse'),
   },
+  pets: {
+    rule: 'O4',
+    about: 'now and then a renewal lengthens a lease, and the guard does not hear of it',
+    only: ['wan-delays'],
+    product: {
+      ...PRODUCT,
+      keep: (state, event, nowMs) => {
+        const outcome = PRODUCT.keep(state, event, nowMs);
+        if (event.type !== 'reply' || Number(event.reply.id) % 10 > 0) return outcome;
+        return { ...outcome, effects: outcome.effects.filter(({ kind }) => kind !== 'pet') };
+      },
+    },
+  },
   'output-gate': {
     rule: 'C1, C2',
     about: 'what is answered may not be on disk',

@@ -54,7 +54,7 @@ for (const { bug, ...options } of FAILED)
   });
 
 /** Those that are found out soonest; all of them: `npm run sim -- --mutants`. */
-for (const name of ['promise-check', 'all-voters', 'asked-all-the-time'])
+for (const name of ['promise-check', 'all-voters', 'asked-all-the-time', 'pets'])
   test(`without ${name} a storm fails: ${MUTANTS[name]?.about}`, () => {
     const mutant = MUTANTS[name];
     assert.ok(mutant);
