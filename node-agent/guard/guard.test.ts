@@ -404,6 +404,28 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
     });
   });
 
+  it('nor where answers take so long that every pet leaves less than a second, and some are missing', async (t) => {
+    const { dir } = await guard(t);
+    const agent = new Agent(t, dir);
+    const left = () => ({ ...lease('db', 1, 1_500), fireAtMs: bootMs() + 990 });
+    await agent.must('hello');
+    await agent.must('arm', left());
+    await agent.must('hold', 'db', V4);
+    add(V4);
+    const end = bootMs() + 4_000;
+    let next = 0;
+    let pets = 0;
+    await until('the time to pass', async () => {
+      if (bootMs() >= next) {
+        await agent.must('pet', left());
+        pets += 1;
+        next = bootMs() + (pets % 3 === 0 ? 650 : 440);
+      }
+      assert(addressOf(V4), 'the address is there all the time');
+      return bootMs() > end;
+    });
+  });
+
   it('does not bring an absent address into being by a pet', async (t) => {
     const { dir } = await guard(t);
     const agent = new Agent(t, dir);

@@ -208,7 +208,9 @@ void lifetimes_extend(struct group *g, int64_t now)
     struct vip *v = &g->holds[i].vip;
     if (g->holds[i].kind != HOLD_VIP)
       continue;
-    if (now - v->set_at_ms >= MIN_PAUSE_MS)
+    /* With less than a second left no instant comes that is a whole number of seconds ahead: only a pet can set it then. */
+    const bool last_chance = g->fire_at_ms - now < 1000 && v->expires_at_ms < g->fire_at_ms;
+    if (now - v->set_at_ms >= MIN_PAUSE_MS || last_chance)
       set_lifetime(v, g, now);
     else
       plan_refresh(v, g, now);
