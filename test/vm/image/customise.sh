@@ -3,6 +3,8 @@
 set -eu
 root=$1 files=$2 authorized_keys=$3
 
+# a place that is there in the tree, whatever the caller's is
+export TMPDIR=/tmp
 cp -r --preserve=mode "$files/." "$root/"
 install -D -m 600 "$authorized_keys" "$root/root/.ssh/authorized_keys"
 chmod 700 "$root/root/.ssh"
