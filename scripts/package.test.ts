@@ -116,7 +116,10 @@ describe('the packages', {
     equal(field(node, 'Version'), version);
     equal(field(node, 'Architecture'), architecture);
     match(field(node, 'Depends'), /^libc6 \(>= 2\.\d+\), libgcc-s1, libstdc\+\+6, .*iproute2, systemd$/);
-    match(field(coordinator, 'Depends'), new RegExp(`^holdfast \\(= ${version.replaceAll('.', '\\.')}\\), libc6 `));
+    match(
+      field(coordinator, 'Depends'),
+      new RegExp(`^holdfast \\(= ${version.replaceAll('.', '\\.')}\\), ca-certificates, libc6 `),
+    );
     equal(field(node, 'Conffiles'), '');
     match(outputOf('dpkg-deb', '-I', node, 'conffiles'), /^\/etc\/default\/holdfast\n\/etc\/needrestart\S+\n$/);
     match(outputOf('dpkg-deb', '-I', coordinator, 'conffiles'), /^\/etc\/default\/holdfast-coordinator\n$/);

@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import { buildCoordinator } from '../../scripts/build-coordinator.ts';
 import { TestNode } from '../../test/coordinator/node.ts';
 import { until, within } from '../../test/lab/until.ts';
-import { listenProblem } from './serve.ts';
+import { startProblem } from './serve.ts';
 
 const DEADLINE_MS = 20_000;
 const script = `
@@ -36,12 +36,14 @@ class Serve {
   stdout = '';
   stderr = '';
 
-  constructor(data: string, listen = '127.0.0.1:0', env: Record<string, string> = {}) {
-    this.process = spawn(
-      process.execPath,
-      ['--input-type=module', '-e', script, listen, join(scratch, data), coordinatorDir],
-      { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, ...env } },
-    );
+  /** @param wrapper words before the program, to run it where something is missing. */
+  constructor(data: string, listen = '127.0.0.1:0', env: Record<string, string> = {}, wrapper: readonly string[] = []) {
+    const serve = ['--input-type=module', '-e', script, listen, join(scratch, data), coordinatorDir];
+    const [program = '', ...words] = [...wrapper, process.execPath, ...serve];
+    this.process = spawn(program, words, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: process.env.PATH, ...env },
+    });
     running.add(this.process);
     this.process.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;
@@ -189,13 +191,24 @@ test('an address that this machine has not is told with what to do next', async 
 });
 
 test('what workerd could not listen on is told with what to do next', () => {
-  const said = (what: string) => listenProblem(`Socket "http": ${what}`, '127.0.0.1:81') ?? '';
+  const said = (what: string) => startProblem(`Socket "http": ${what}`, '127.0.0.1:81') ?? '';
   assert.match(
     said('bind(): Permission denied (os error 13)'),
     /may not listen on 127\.0\.0\.1:81: choose a port above 1023/,
   );
   assert.match(said('getaddrinfo(): DNS lookup failed. host = x'), /host name .* is not found/);
   assert.equal(said('something else'), '');
+});
+
+const hidesFiles = process.getuid?.() === 0;
+
+test('a machine without CA certificates is told which package it lacks', {
+  skip: hidesFiles ? false : 'needs root, to hide the certificates of this machine',
+}, async () => {
+  const hidden = ['unshare', '--mount', 'sh', '-c', 'mount -t tmpfs none /etc/ssl/certs && exec "$0" "$@"'];
+  const bare = new Serve('bare', undefined, undefined, hidden);
+  assert.equal(await bare.ended(), 1);
+  assert.match(bare.stderr, /holdfast serve: .*no CA certificates.* install ca-certificates/);
 });
 
 test('an address that is none is a usage error', async () => {

@@ -306,13 +306,13 @@ async function explainStart(code: number | null, stderr: string, dir: string, li
     const who = pid === null ? 'another process' : `process ${pid} (${await commandOf(pid)})`;
     say(`${who} serves ${dir} already: use that one, or stop it first`);
   } else {
-    const known = listenProblem(stderr, listen);
+    const known = startProblem(stderr, listen);
     say(known ?? `workerd did not start${code === null ? '' : ` (exit code ${code})`}; what it said stands above`);
   }
 }
 
-/** @returns what to do about an address that workerd could not listen on, by what it said; undefined if it said something else. */
-export function listenProblem(stderr: string, listen: string): string | undefined {
+/** @returns what to do about what workerd said before it ended; undefined if that is not known. */
+export function startProblem(stderr: string, listen: string): string | undefined {
   if (/address already in use/i.test(stderr))
     return `${listen} is in use: choose another port with --listen, or see who has it: ss -ltnp 'sport = :${listen.split(':').at(-1)}'`;
   if (/bind\(\): Cannot assign requested address/.test(stderr))
@@ -321,6 +321,8 @@ export function listenProblem(stderr: string, listen: string): string | undefine
     return `this user may not listen on ${listen}: choose a port above 1023 with --listen, or start it as root or with CAP_NET_BIND_SERVICE`;
   if (/getaddrinfo\(\)/.test(stderr))
     return `the host name in ${listen} is not found: give an address of this machine with --listen`;
+  if (/No CA certificates were loaded/.test(stderr))
+    return 'this machine has no CA certificates, by which receivers of webhooks are known: install ca-certificates';
   return undefined;
 }
 

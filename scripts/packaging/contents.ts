@@ -78,7 +78,7 @@ export async function coordinatorPackage(dist: string, release: Release): Promis
   return {
     control: {
       ...shared('holdfast-coordinator', release),
-      Depends: `holdfast (= ${release.version}), libc6 (>= ${await neededLibc([workerd])}), passwd, systemd`,
+      Depends: `holdfast (= ${release.version}), ca-certificates, libc6 (>= ${await neededLibc([workerd])}), passwd, systemd`,
       Description: described('coordinator of Holdfast on a machine of your own', [
         'Decides which node of a Holdfast cluster may run what. The same coordinator',
         'runs on Cloudflare; this package is for a small machine of your own, which',
