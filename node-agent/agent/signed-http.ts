@@ -19,6 +19,7 @@ import {
   successionText,
   successorIn,
 } from '../../schemas/session.ts';
+import { readAnswer } from '../system/index.ts';
 import type { Identity } from './identity.ts';
 
 /** A whole configuration may come down with a reply; nothing longer is read. */
@@ -177,19 +178,11 @@ export class SignedHttp {
     };
     return new Promise((resolve, reject) => {
       const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, options, (response) => {
-        const chunks: Buffer[] = [];
-        let bytes = 0;
-        response.on('data', (chunk: Buffer) => {
-          bytes += chunk.length;
-          if (bytes > MAX_REPLY_BYTES) response.destroy(new Error('the answer is too long'));
-          else chunks.push(chunk);
-        });
-        response.on('error', reject);
-        response.on('end', () => {
+        readAnswer(response, MAX_REPLY_BYTES).then((bytes) => {
           this.keepNonce(response.headers);
           const { statusCode: status = 0, headers: said } = response;
-          resolve(this.#judged({ path: url.pathname, id, clusterKey }, status, said, Buffer.concat(chunks)));
-        });
+          resolve(this.#judged({ path: url.pathname, id, clusterKey }, status, said, bytes));
+        }, reject);
       });
       request.on('error', reject);
       request.end(body);

@@ -6,7 +6,7 @@ import { request as httpRequest, type IncomingHttpHeaders, type RequestOptions }
 import type * as z from 'zod';
 import { type Problem, problemSchema } from '../../schemas/api.ts';
 import { nameSchema } from '../../schemas/names.ts';
-import { isByDate, unreachableBecause } from '../system/index.ts';
+import { isByDate, readAnswer, unreachableBecause } from '../system/index.ts';
 import type { Connection } from './context.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 
@@ -182,23 +182,11 @@ async function send(
     );
     outgoing.on('error', fail);
     outgoing.on('response', (incoming) => {
-      const chunks: Buffer[] = [];
-      let size = 0;
-      incoming.on('data', (chunk: Buffer) => {
-        size += chunk.length;
-        if (size > MAX_ANSWER_BYTES) outgoing.destroy(new Error('the answer is too large'));
-        else chunks.push(chunk);
-      });
-      incoming.on('error', fail);
-      incoming.on('end', () => {
+      readAnswer(incoming, MAX_ANSWER_BYTES).then((bytes) => {
         clearTimeout(timer);
         clearTimeout(answered);
-        resolve({
-          status: incoming.statusCode ?? 0,
-          headers: incoming.headers,
-          text: Buffer.concat(chunks).toString('utf8'),
-        });
-      });
+        resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, text: bytes.toString('utf8') });
+      }, fail);
     });
     outgoing.end(body);
   });

@@ -6,6 +6,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { Socket } from 'node:net';
+import { readAnswer } from './http-answer.ts';
 
 /** What is read of an answer that is not the upgrade. */
 const MAX_REFUSAL_BYTES = 64 * 1024;
@@ -81,22 +82,10 @@ export class TextWebSocket {
     return new Promise((resolve, reject) => {
       request.on('error', reject);
       request.on('response', (response) => {
-        const chunks: Buffer[] = [];
-        let bytes = 0;
-        response.on('data', (chunk: Buffer) => {
-          bytes += chunk.length;
-          if (bytes > MAX_REFUSAL_BYTES) response.destroy(new Error('the answer to the upgrade is too long'));
-          else chunks.push(chunk);
-        });
-        response.on('error', reject);
-        response.on('end', () =>
-          reject(
-            new UpgradeRefused(
-              response.statusCode ?? 0,
-              response.headers,
-              Buffer.concat(chunks).toString('utf8').slice(0, 2_000),
-            ),
-          ),
+        const { statusCode = 0, headers } = response;
+        readAnswer(response, MAX_REFUSAL_BYTES, 'the answer to the upgrade').then(
+          (bytes) => reject(new UpgradeRefused(statusCode, headers, bytes.toString('utf8').slice(0, 2_000))),
+          reject,
         );
       });
       request.on('upgrade', (response, socket, head) => {
