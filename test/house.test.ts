@@ -36,6 +36,9 @@ function sources(folder: string): string[] {
     .map((entry) => relative(root, join(entry.parentPath, entry.name)));
 }
 
+/** The helpers of tests stand beside the sources, and are no part of the product. */
+const helpsTests = (file: string) => /[/-]testing(-[a-z]+)?\.ts$/.test(file);
+
 function imports(file: string): string[] {
   const text = readFileSync(join(root, file), 'utf8');
   return [...text.matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map((match) =>
@@ -91,13 +94,9 @@ test('in node-agent/ a room knows only those it stands on', () => {
 
 test('only node-agent/system and the guard’s client start processes', () => {
   const starters = sources('node-agent').filter(
-    (file) =>
-      !file.endsWith('.scenarios.ts') && /from 'node:child_process'/.test(readFileSync(join(root, file), 'utf8')),
+    (file) => !helpsTests(file) && /from 'node:child_process'/.test(readFileSync(join(root, file), 'utf8')),
   );
-  // nor does the machine on paper of the tests, which takes the place of what would
-  const outside = starters.filter(
-    (file) => !file.startsWith('node-agent/system/') && file !== 'node-agent/agent/machine-testing.ts',
-  );
+  const outside = starters.filter((file) => !file.startsWith('node-agent/system/'));
   // the guard's client starts the guard, serve starts workerd: both before anything that the network says is acted upon
   deepEqual(outside.sort(), ['node-agent/cli/serve.ts', 'node-agent/guard/guard.ts']);
 });
@@ -106,7 +105,7 @@ test('the lease keeper, the runner and the decisions have no clock, no I/O and n
   const pure = [
     ...sources('worker/decide'),
     ...sources('node-agent/agent').filter((file) => /\/(keep|run)(-[a-z]+)?\.ts$/.test(file)),
-  ];
+  ].filter((file) => !helpsTests(file));
   const impure = pure.filter((file) =>
     /Date\.now|performance\.|Math\.random|setTimeout|from 'node:|fetch\(/.test(readFileSync(join(root, file), 'utf8')),
   );

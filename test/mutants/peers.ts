@@ -7,7 +7,8 @@ const SESSIONS = 'node-agent/agent/peer-sessions.ts';
 const PEERS = 'node-agent/agent/peers.ts';
 const CODE_TEST = 'node-agent/agent/peer-code.test.ts';
 const SESSIONS_TEST = 'node-agent/agent/peer-sessions.test.ts';
-const PEERS_TEST = 'node-agent/agent/peers.test.ts';
+const AUTHENTIC_TEST = 'node-agent/agent/peers-authentic.test.ts';
+const REPLAY_TEST = 'node-agent/agent/peers-replay.test.ts';
 
 const AUTHENTICITY = 'transport: authenticity';
 const REPLAY = 'transport: replay';
@@ -94,7 +95,7 @@ export const PEER_MESSAGES: readonly Mutant[] = [
     find: '      this.#known.delete(name);\n',
     replace: '',
     why: 'a node that was removed goes on promising',
-    check: [PEERS_TEST, 'is a peer that was removed'],
+    check: [AUTHENTIC_TEST, 'is a peer that was removed'],
   },
   {
     name: 'replayed-ask',
@@ -114,7 +115,7 @@ export const PEER_MESSAGES: readonly Mutant[] = [
     find: "    if (!this.#isOpen(ask.session, nowMs)) return 'unheard';\n",
     replace: '',
     why: 'after a restart of the voter’s agent a recorded question binds it again',
-    check: [PEERS_TEST, 'a question repeated after its listener has started again promises nothing'],
+    check: [REPLAY_TEST, 'a question repeated after its listener has started again promises nothing'],
   },
   {
     name: 'replayed-ask/unheard',
@@ -127,7 +128,7 @@ export const PEER_MESSAGES: readonly Mutant[] = [
         );
 `,
     why: 'a recorded question binds a voter, whose answer nobody counts',
-    check: [PEERS_TEST, 'a question repeated after its listener has started again promises nothing'],
+    check: [REPLAY_TEST, 'a question repeated after its listener has started again promises nothing'],
   },
   {
     name: 'replayed-ask/term',

@@ -1,6 +1,7 @@
 /** For the tests of rules between groups: a desk whose agents do by themselves what agents do, so that the outcome of many steps can be told. */
 import type { Config, GroupConfig } from '../../schemas/config.ts';
 import type { GroupReport, Observation, Release, Reply } from '../../schemas/wire.ts';
+import { statusOf } from './explain.ts';
 import { config, Desk, TAKEOVER_MS } from './testing.ts';
 
 type Rules = Partial<Omit<GroupConfig, 'name' | 'resources'>>;
@@ -22,6 +23,11 @@ interface Agent {
 }
 
 const ROUND_MS = 100;
+
+/** Long enough for everything that needs no lease to run out. */
+export const SOON_MS = 2_000;
+/** Long enough for a lost node to be taken over from, one group after the other. */
+export const TAKEOVERS_MS: number = TAKEOVER_MS + 4_000;
 
 export class Floor extends Desk {
   readonly agents: ReadonlyMap<string, Agent>;
@@ -141,3 +147,7 @@ export class Floor extends Desk {
     return this.story.slice(from);
   }
 }
+
+/** Of the group, as the status says it. */
+export const reasonOf = (floor: Floor, group: string) => statusOf(floor.state, floor.now).groups[group]?.reason ?? '';
+export const stateOf = (floor: Floor, group: string) => statusOf(floor.state, floor.now).groups[group]?.state;
