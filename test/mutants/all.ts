@@ -3,6 +3,7 @@ import { GUARDS } from '../sim/model/guards.ts';
 import { AGENT } from './agent.ts';
 import { COORDINATOR } from './coordinator.ts';
 import { DRBD_ROLE } from './drbd.ts';
+import { DURABLE } from './durable.ts';
 import { ENGINE } from './engine.ts';
 import { GUARD } from './guard.ts';
 import { KEEPER } from './keeper.ts';
@@ -11,6 +12,7 @@ import { guardOf, type Mutant } from './mutant.ts';
 import { PEER_MESSAGES } from './peers.ts';
 import { PROMISES } from './promises.ts';
 import { LAST_WORD } from './reset.ts';
+import { RESTART } from './restart.ts';
 import { SESSIONS } from './sessions.ts';
 import { TIMING } from './timing.ts';
 
@@ -18,6 +20,8 @@ export const MUTANTS: readonly Mutant[] = [
   ...KEEPER,
   ...PROMISES,
   ...AGENT,
+  ...DURABLE,
+  ...RESTART,
   ...GUARD,
   ...LAST_WORD,
   ...DRBD_ROLE,
