@@ -1,4 +1,4 @@
-/** Each scenario has mounts, process ids and a /dev of its own, and a real ext4 on a loop device: see mount.scenarios.ts. */
+/** Each scenario has mounts, process ids and a /dev of its own, and a real ext4 on a loop device: see mount.scenarios.ts and mount-users.scenarios.ts. */
 import assert from 'node:assert/strict';
 import { execFile, execFileSync } from 'node:child_process';
 import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -7,9 +7,12 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { noCgroups } from '../system/testing.ts';
-import { scenarios } from './mount.scenarios.ts';
+import { scenarios as life } from './mount.scenarios.ts';
+import { scenarios as users } from './mount-users.scenarios.ts';
 
-const file = join(import.meta.dirname, 'mount.scenarios.ts');
+const all = Object.entries({ 'mount.scenarios.ts': life, 'mount-users.scenarios.ts': users }).flatMap(
+  ([file, scenarios]) => Object.keys(scenarios).map((name) => ({ file: join(import.meta.dirname, file), name })),
+);
 
 function unavailable(): string | false {
   const missing = noCgroups();
@@ -42,7 +45,7 @@ function detachAllOf(root: string): void {
 }
 
 const skip = unavailable();
-for (const name of Object.keys(scenarios)) {
+for (const { file, name } of all) {
   test(`mount: ${name}`, { skip, timeout: 60_000 }, async (t) => {
     const root = mkdtempSync(join(tmpdir(), 'hfm-'));
     try {
