@@ -1,135 +1,33 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { after, before, describe, it, type TestContext } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import type { Holding } from '../resources/resource.ts';
 import { bootMs } from '../system/index.ts';
 import { isAlive, until } from '../system/testing.ts';
-import { GuardClient, type GuardGroup } from './index.ts';
+import {
+  add,
+  addressOf,
+  binary,
+  cgroup,
+  clear,
+  firedAndClean,
+  guard,
+  inLan,
+  lease,
+  onLan,
+  root,
+  TOOLS,
+  V4,
+  V6,
+} from './guard-lan-testing.ts';
+import { Agent, cgroupMount, kill, missing } from './guard-testing.ts';
+import { GuardClient } from './index.ts';
 import type { Verb } from './test-agent.ts';
 
-const here = import.meta.dirname;
-const lan = `hfg-${process.pid}`;
-const neighbour = `${lan}-n`;
-const root = mkdtempSync(join(tmpdir(), 'hfg-'));
-const binary = join(root, 'holdfast-guard');
-/** Starts the guard inside the test's network namespace. (`ip netns exec` would hide /sys/fs/cgroup.) */
-const inLan = join(root, 'guard-in-lan');
-const cgroupMount = / (\/\S+) \S+ (?:\S+ )*?- cgroup2 /.exec(readFileSync('/proc/self/mountinfo', 'utf8'))?.[1];
-const cgroup = join(cgroupMount ?? '/nowhere', lan);
-
-type Vip = Extract<Holding, { kind: 'vip' }>;
-const V4: Vip = { kind: 'vip', interface: 'lan0', address: '192.0.2.10/32' };
-const V6: Vip = { kind: 'vip', interface: 'lan0', address: '2001:db8::10/128' };
-
 const VOTERS = { version: 1, names: ['alice', 'bob'] };
-
-function missing(): string | false {
-  if (process.getuid?.() !== 0) return 'needs root';
-  for (const tool of ['cc', 'ip', 'nsenter'])
-    if (spawnSync(tool, ['--version']).error !== undefined) return `needs ${tool}`;
-  return cgroupMount === undefined && 'needs cgroup v2';
-}
-
-const ip = (...args: string[]) => execFileSync('ip', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-const lanIp = (...args: string[]) => ip('-n', lan, ...args);
-const neighbourIp = (...args: string[]) => ip('-n', neighbour, ...args);
-
-interface Address {
-  readonly local: string;
-  readonly prefixlen: number;
-  readonly valid_life_time: number;
-  readonly noprefixroute?: boolean;
-  readonly nodad?: boolean;
-}
-
-function addressIn(list: () => string, { address }: Vip): Address | undefined {
-  const links = JSON.parse(list()) as { addr_info?: Address[] }[];
-  return links.flatMap((link) => link.addr_info ?? []).find(({ local }) => local === address.split('/')[0]);
-}
-const addressOf = (vip: Vip) => addressIn(() => lanIp('-j', 'addr', 'show', 'dev', 'lan0'), vip);
-const add = ({ address }: Vip) =>
-  lanIp('addr', 'add', address, 'dev', 'lan0', 'noprefixroute', ...(address.includes(':') ? ['nodad'] : []));
-const clear = ({ address }: Vip) => {
-  if (addressOf({ kind: 'vip', interface: 'lan0', address }) !== undefined)
-    lanIp('addr', 'del', address, 'dev', 'lan0');
-};
-
-/** False also for one that has ended and waits for its parent. */
-
-/** Kills by id, whatever has become of it. */
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
-}
-
-/** A guard on a directory of its own, gone when the test ends. */
-async function guard(t: TestContext): Promise<{ dir: string; pid: number; reader: GuardClient }> {
-  const dir = mkdtempSync(join(root, 'state-'));
-  const reader = await GuardClient.connect(dir, { spawn: inLan });
-  const pid = Number(readFileSync(join(dir, 'guard.lock'), 'utf8'));
-  t.after(() => {
-    reader.close();
-    kill(pid);
-    clear(V4);
-    clear(V6);
-  });
-  return { dir, pid, reader };
-}
-
-/** An agent in a process of its own, which the guard may kill. */
-class Agent {
-  readonly process: ChildProcess;
-  readonly exited: Promise<string>;
-  readonly #lines: AsyncIterator<string>;
-
-  constructor(t: TestContext, dir: string) {
-    const child = spawn(process.execPath, [join(here, 'test-agent.ts'), dir], { stdio: ['pipe', 'pipe', 'inherit'] });
-    this.process = child;
-    this.exited = once(child, 'exit').then(([code, signal]) => String(signal ?? code));
-    this.#lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-    t.after(() => kill(this.pid));
-  }
-
-  get pid(): number {
-    assert(this.process.pid !== undefined);
-    return this.process.pid;
-  }
-
-  /** @returns what the guard answered; `{code}` when it refused. */
-  async call(method: Verb, ...args: unknown[]): Promise<{ value?: unknown; code?: string }> {
-    this.process.stdin?.write(`${JSON.stringify({ method, args })}\n`);
-    const { value } = await this.#lines.next();
-    return JSON.parse(String(value)) as { value?: unknown; code?: string };
-  }
-
-  async must(method: Verb, ...args: unknown[]): Promise<void> {
-    assert.deepEqual(
-      { method, args, code: (await this.call(method, ...args)).code },
-      { method, args, code: undefined },
-    );
-  }
-}
-
-const lease = (group: string, epoch: number, ms: number) => {
-  const now = bootMs();
-  return { group, epoch, deadlineMs: now + ms, fireAtMs: now + ms - 50 };
-};
-
-async function fired(reader: GuardClient, group: string): Promise<GuardGroup & { state: 'fired' }> {
-  return until(`${group} fires and is clean`, async () => {
-    const found = (await reader.state()).groups.get(group);
-    return found?.state === 'fired' && found.clean && found;
-  });
-}
 
 /** A raw connection, for what the client would not send. */
 class Raw {
@@ -152,27 +50,8 @@ class Raw {
   }
 }
 
-describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
-  before(() => {
-    execFileSync('sh', ['-c', `cc -O2 -std=gnu11 -Wall -Wextra -Werror -o ${binary} ${here}/*.c`]);
-    writeFileSync(inLan, `#!/bin/sh\nexec nsenter --net=/run/netns/${lan} ${binary} "$@"\n`, { mode: 0o755 });
-    ip('netns', 'add', lan);
-    ip('netns', 'add', neighbour);
-    lanIp('link', 'add', 'lan0', 'type', 'veth', 'peer', 'name', 'lan1', 'netns', neighbour);
-    for (const run of [lanIp, neighbourIp]) run('link', 'set', 'lo', 'up');
-    lanIp('link', 'set', 'lan0', 'up');
-    neighbourIp('link', 'set', 'lan1', 'up');
-    lanIp('addr', 'add', '192.0.2.1/24', 'dev', 'lan0');
-    neighbourIp('addr', 'add', '192.0.2.2/24', 'dev', 'lan1');
-    neighbourIp('addr', 'add', '2001:db8::2/64', 'dev', 'lan1', 'nodad');
-    mkdirSync(cgroup);
-  });
-
-  after(() => {
-    for (const name of [lan, neighbour]) if (existsSync(`/run/netns/${name}`)) ip('netns', 'del', name);
-    if (existsSync(cgroup)) rmdirSync(cgroup);
-    rmSync(root, { recursive: true, force: true });
-  });
+describe('the guard', { skip: missing(TOOLS), timeout: 120_000 }, () => {
+  onLan();
 
   /** A process in a cgroup below `name`, which is removed with the test. */
   async function processIn(t: TestContext, name: string): Promise<{ holding: Holding; pid: number }> {
@@ -207,7 +86,7 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
     add(V6);
     process.kill(agent.pid, 'SIGSTOP');
 
-    const group = await fired(reader, 'db');
+    const group = await firedAndClean(reader, 'db');
     assert.equal(await agent.exited, 'SIGKILL');
     assert.equal(addressOf(V4), undefined);
     assert.equal(addressOf(V6), undefined);
@@ -327,7 +206,7 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
     await first.must('hello');
     await first.must('arm', lease('web', 1, 30_000));
     await first.must('arm', lease('db', 1, 200));
-    await fired(reader, 'db');
+    await firedAndClean(reader, 'db');
     assert.equal(await first.exited, 'SIGKILL');
     assert.equal((await reader.state()).groups.get('web')?.state, 'armed');
     const second = new Agent(t, dir);
@@ -337,142 +216,6 @@ describe('the guard', { skip: missing(), timeout: 120_000 }, () => {
     assert.equal((await second.call('arm', lease('db', 2, 9_000))).code, 'fired');
     await second.must('disarm', 'db', 1);
     await second.must('arm', lease('db', 2, 9_000));
-  });
-
-  it('removes an address that somebody puts back after the firing', async (t) => {
-    const { dir, reader } = await guard(t);
-    const agent = new Agent(t, dir);
-    await agent.must('hello');
-    await agent.must('arm', lease('db', 1, 200));
-    await agent.must('hold', 'db', V4);
-    await fired(reader, 'db');
-    add({ ...V4, address: '192.0.2.10/24' }); // another prefix length is no way round it
-    await until('it is gone again', () => addressOf(V4) === undefined);
-    // Also when the minute of close attention is over: the change itself is noticed.
-    const later = bootMs() + 600;
-    await until('time passes', () => bootMs() > later);
-    add(V4);
-    await until('it is gone again', () => addressOf(V4) === undefined);
-  });
-
-  it('lets the kernel remove the addresses when the guard itself is gone', async (t) => {
-    const { dir, pid } = await guard(t);
-    const agent = new Agent(t, dir);
-    await agent.must('hello');
-    await agent.must('arm', lease('db', 1, 60_000));
-    for (const vip of [V4, V6]) {
-      await agent.must('hold', 'db', vip);
-      add(vip);
-      assert(Number(addressOf(vip)?.valid_life_time) > 1e9, 'for ever at first');
-    }
-    await agent.must('pet', lease('db', 1, 90_000));
-    for (const vip of [V4, V6]) {
-      const found = addressOf(vip);
-      assert(Number(found?.valid_life_time) <= 90 && Number(found?.valid_life_time) >= 88, `${found?.valid_life_time}`);
-      assert.equal(`${found?.local}/${found?.prefixlen}`, vip.address);
-      assert.deepEqual([found?.noprefixroute, found?.nodad], [true, vip === V6 ? true : undefined]);
-    }
-    let last = lease('db', 2, 2_000);
-    await agent.must('arm', last);
-    await until('the lifetime follows', async () => {
-      last = lease('db', 2, 2_000);
-      await agent.must('pet', last);
-      return [V4, V6].every((vip) => Number(addressOf(vip)?.valid_life_time) <= 2);
-    });
-    process.kill(pid, 'SIGKILL');
-    assert.equal(await agent.exited, '9', 'the agent is told');
-    await until('the kernel removes them', () => addressOf(V4) === undefined && addressOf(V6) === undefined);
-    t.diagnostic(`gone ${bootMs() - last.deadlineMs} ms after the last deadline`);
-  });
-
-  it('never lets an address lapse under a lease of less than two seconds', async (t) => {
-    const { dir } = await guard(t);
-    const agent = new Agent(t, dir);
-    await agent.must('hello');
-    await agent.must('arm', lease('db', 1, 1_800));
-    await agent.must('hold', 'db', V4);
-    add(V4);
-    const end = bootMs() + 4_000;
-    let next = 0;
-    await until('the time to pass', async () => {
-      if (bootMs() >= next) {
-        await agent.must('pet', lease('db', 1, 1_800));
-        next = bootMs() + 350;
-      }
-      assert(addressOf(V4), 'the address is there all the time');
-      return bootMs() > end;
-    });
-  });
-
-  it('nor where answers take so long that every pet leaves less than a second, and some are missing', async (t) => {
-    const { dir } = await guard(t);
-    const agent = new Agent(t, dir);
-    const left = () => ({ ...lease('db', 1, 1_500), fireAtMs: bootMs() + 990 });
-    await agent.must('hello');
-    await agent.must('arm', left());
-    await agent.must('hold', 'db', V4);
-    add(V4);
-    const end = bootMs() + 4_000;
-    let next = 0;
-    let pets = 0;
-    await until('the time to pass', async () => {
-      if (bootMs() >= next) {
-        await agent.must('pet', left());
-        pets += 1;
-        next = bootMs() + (pets % 3 === 0 ? 650 : 440);
-      }
-      assert(addressOf(V4), 'the address is there all the time');
-      return bootMs() > end;
-    });
-  });
-
-  it('does not bring an absent address into being by a pet', async (t) => {
-    const { dir } = await guard(t);
-    const agent = new Agent(t, dir);
-    await agent.must('hello');
-    await agent.must('arm', lease('db', 1, 10_000));
-    await agent.must('hold', 'db', V4);
-    await agent.must('pet', lease('db', 1, 20_000));
-    assert.equal(addressOf(V4), undefined);
-  });
-
-  it('corrects the neighbours with an announcement, IPv4 and IPv6', async (t) => {
-    const { dir } = await guard(t);
-    const client = await GuardClient.connect(dir);
-    t.after(() => client.close());
-    await client.hello();
-    await assert.rejects(client.announce('lan0', '192.0.2.10'), { code: 'absent' });
-    await assert.rejects(client.announce('lo', '127.0.0.1'), { code: 'link' });
-    const links = JSON.parse(lanIp('-j', 'link', 'show', 'lan0')) as { address: string }[];
-    for (const vip of [V4, V6]) {
-      const address = vip.address.split('/')[0] ?? '';
-      add(vip);
-      neighbourIp('neigh', 'replace', address, 'lladdr', '02:00:00:00:00:99', 'dev', 'lan1', 'nud', 'stale');
-      await client.announce('lan0', address);
-      await until('the neighbour has learned', () =>
-        neighbourIp('neigh', 'show', address).includes(links[0]?.address ?? '?'),
-      );
-    }
-  });
-
-  it('finds who has an address, and that nobody has it', async (t) => {
-    const { dir } = await guard(t);
-    const client = await GuardClient.connect(dir);
-    t.after(() => client.close());
-    await client.hello();
-    const links = JSON.parse(neighbourIp('-j', 'link', 'show', 'lan1')) as { address: string }[];
-    const answers = await Promise.all([
-      client.probe('lan0', '192.0.2.2', 1_000),
-      client.probe('lan0', '2001:db8::2', 1_000),
-      client.probe('lan0', '192.0.2.77', 200),
-      client.probe('lan0', '2001:db8::77', 200),
-      client.probe('lan0', '192.0.2.77', 200), // the same question again joins the first
-      client.probe('lan0', '192.0.2.1', 100), // our own frames do not count
-    ]);
-    const taken = { taken: true, mac: links[0]?.address };
-    const free = { taken: false };
-    assert.deepEqual(answers, [taken, taken, free, free, free, free]);
-    await assert.rejects(client.probe('nowhere', '192.0.2.2', 100), { code: 'link' });
   });
 
   it('lets a newer hello take the place of the older, which ends, and anyone read', async (t) => {

@@ -5,6 +5,7 @@ const FORCE = 'node-agent/guard/force.c';
 const PROTOCOL = 'node-agent/guard/protocol.c';
 const MAIN = 'node-agent/guard/main.c';
 const TEST = 'node-agent/guard/guard.test.ts';
+const ADDRESS_TEST = 'node-agent/guard/guard-address.test.ts';
 const FUSE_TEST = 'node-agent/guard/guard-fuse.test.ts';
 const PROMISE_TEST = 'node-agent/guard/guard-promise.test.ts';
 const WEAKEN = 'refuses what would weaken the fuse';
@@ -98,7 +99,7 @@ export const GUARD: readonly Mutant[] = [
     find: '  lifetimes_extend(g, now);\n  return reply("ok %lld %lld", (long long)g->deadline_ms',
     replace: '  (void)now;\n  return reply("ok %lld %lld", (long long)g->deadline_ms',
     why: 'agent and guard are killed, and the address stays for ever',
-    check: [TEST, 'lets the kernel remove the addresses when the guard itself is gone'],
+    check: [ADDRESS_TEST, 'lets the kernel remove the addresses when the guard itself is gone'],
   },
   {
     name: 'fuse/never-later',
