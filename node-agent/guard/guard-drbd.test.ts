@@ -3,38 +3,23 @@
  * stand-in whose resources are files (testing/drbd-module.c); the real way to the module is tried as far as it goes without one.
  */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { bootMs } from '../system/index.ts';
-import { isAlive, until } from '../system/testing.ts';
-import { GuardClient } from './index.ts';
+import { until } from '../system/testing.ts';
+import { Agent, cgroupMount, compile, fired, here, missing, ShownCgroup, startGuard } from './guard-testing.ts';
+import type { GuardClient } from './index.ts';
 import type { Verb } from './test-agent.ts';
 
-const here = import.meta.dirname;
 const root = mkdtempSync(join(tmpdir(), 'hfgd-'));
-const cgroupMount = / (\/\S+) \S+ (?:\S+ )*?- cgroup2 /.exec(readFileSync('/proc/self/mountinfo', 'utf8'))?.[1];
 const cgroup = join(cgroupMount ?? '/nowhere', `hfgd-${process.pid}`);
 const holding = { kind: 'drbd', resource: 'r0' } as const;
 const binaries = { real: join(root, 'holdfast-guard'), fake: join(root, 'holdfast-guard-fake') };
 
-function missing(): string | false {
-  if (process.getuid?.() !== 0) return 'needs root';
-  for (const tool of ['cc', 'unshare', 'nsenter'])
-    if (spawnSync(tool, ['--version']).error !== undefined) return `needs ${tool}`;
-  return cgroupMount === undefined && 'needs cgroup v2';
-}
-
-function kill(pid: number): void {
-  if (isAlive(pid)) process.kill(pid, 'SIGKILL');
-}
-
 interface Place {
   readonly guardPid: number;
-  readonly agentPid: number;
   readonly reader: GuardClient;
   readonly call: (method: Verb, ...args: unknown[]) => Promise<string | undefined>;
   /** A file of the stand-in for the module. */
@@ -49,27 +34,14 @@ async function place(t: TestContext, kind: keyof typeof binaries = 'fake'): Prom
   const start = join(dir, 'start');
   const program = `FAKE_DRBD=${module} exec unshare --mount --propagation private ${binaries[kind]} "$@"`;
   writeFileSync(start, `#!/bin/sh\n${program}\n`, { mode: 0o755 });
-  const reader = await GuardClient.connect(dir, { spawn: start });
-  const guardPid = Number(readFileSync(join(dir, 'guard.lock'), 'utf8'));
-  const agent = spawn(process.execPath, [join(here, 'test-agent.ts'), dir], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const agentPid = agent.pid ?? 0;
-  t.after(() => {
-    reader.close();
-    kill(agentPid);
-    kill(guardPid);
-  });
-  const lines = createInterface({ input: agent.stdout })[Symbol.asyncIterator]();
-  const call: Place['call'] = async (method, ...args) => {
-    agent.stdin.write(`${JSON.stringify({ method, args })}\n`);
-    const { value } = await lines.next();
-    return value === undefined ? 'gone' : (JSON.parse(value) as { code?: string }).code;
-  };
-  assert.equal(await call('hello'), undefined);
+  const { pid: guardPid, reader } = await startGuard(t, dir, start);
+  const agent = await Agent.ready(t, dir);
+  const call: Place['call'] = (method, ...args) => agent.code(method, ...args);
   const says = (name: string, text: string | undefined) =>
     text === undefined ? rmSync(join(module, name)) : writeFileSync(join(module, name), text);
   const read = (name: string) =>
     existsSync(join(module, name)) ? readFileSync(join(module, name), 'utf8').trim() : '';
-  return { guardPid, agentPid, reader, call, says, read };
+  return { guardPid, reader, call, says, read };
 }
 
 const lease = (ms: number, fuseMs = 50) => {
@@ -77,28 +49,17 @@ const lease = (ms: number, fuseMs = 50) => {
   return { group: 'db', epoch: 1, deadlineMs, fireAtMs: deadlineMs - fuseMs };
 };
 
-async function fired({ reader }: Place) {
-  return until('it fires', async () => {
-    const group = (await reader.state()).groups.get('db');
-    return group?.state === 'fired' && group;
-  });
-}
-
-const clean = (at: Place) => until('it is clean', async () => (await fired(at)).clean);
+const clean = (at: Place) => until('it is clean', async () => (await fired(at.reader)).clean);
 
 const whileFor = async (ms: number, what: string) => {
   const later = bootMs() + ms;
   await until(what, () => bootMs() > later);
 };
 
-describe('the guard and DRBD', { skip: missing(), timeout: 60_000 }, () => {
+describe('the guard and DRBD', { skip: missing(['cc', 'unshare', 'nsenter']), timeout: 60_000 }, () => {
   before(() => {
-    const flags = '-O2 -std=gnu11 -Wall -Wextra -Werror';
-    const standIn = `$(ls ${here}/*.c | grep -v drbd-module) ${here}/testing/drbd-module.c`;
-    execFileSync('sh', [
-      '-c',
-      `cc ${flags} -o ${binaries.real} ${here}/*.c && cc ${flags} -o ${binaries.fake} ${standIn}`,
-    ]);
+    compile(binaries.real);
+    compile(binaries.fake, `$(ls ${here}/*.c | grep -v drbd-module) ${here}/testing/drbd-module.c`);
     mkdirSync(cgroup);
   });
   after(() => {
@@ -112,7 +73,7 @@ describe('the guard and DRBD', { skip: missing(), timeout: 60_000 }, () => {
     at.says('other', 'Primary 1');
     assert.equal(await at.call('arm', lease(1_000, 500)), undefined);
     assert.equal(await at.call('hold', 'db', holding), undefined);
-    assert.deepEqual((await fired(at)).holdings, [holding]);
+    assert.deepEqual((await fired(at.reader)).holdings, [holding]);
     await clean(at);
     assert.equal(at.read('log'), 'secondary r0 0\nsecondary r0 7', 'and no other resource');
     assert.match(at.read('other'), /^Primary/);
@@ -124,22 +85,20 @@ describe('the guard and DRBD', { skip: missing(), timeout: 60_000 }, () => {
     const at = await place(t);
     at.says('r0', 'Primary 0');
     at.says('r0.busy', '');
-    const events = mkdtempSync(join(root, 'shown-'));
-    const users = (count: number) => writeFileSync(join(events, 'cgroup.events'), `populated ${count}\n`);
+    const shown = new ShownCgroup(root);
     assert.equal(await at.call('arm', lease(2_500, 1_500)), undefined);
     assert.equal(await at.call('hold', 'db', { kind: 'cgroup', path: cgroup }), undefined);
     assert.equal(await at.call('hold', 'db', holding), undefined);
-    users(1);
-    writeFileSync(join(events, 'cgroup.kill'), '');
-    execFileSync('nsenter', ['--mount', '--target', String(at.guardPid), 'mount', '--bind', events, cgroup]);
-    await fired(at);
+    shown.says('populated 1\n');
+    shown.standsFor(cgroup, at.guardPid);
+    await fired(at.reader);
     await whileFor(300, 'its users live on');
     assert.equal(at.read('log'), '', 'not asked while somebody writes');
-    users(0);
+    shown.says('populated 0\n');
     await until('it is asked', () => at.read('log') !== '');
     assert.match(at.read('log'), /^(secondary r0 0\n?)+$/);
     await whileFor(200, 'it is asked again');
-    assert.equal((await fired(at)).clean, false, 'DRBD refuses, so it is still held');
+    assert.equal((await fired(at.reader)).clean, false, 'DRBD refuses, so it is still held');
     assert.ok(at.read('log').split('\n').length < 8, 'and not asked all the time');
     await until('the lease is over', () => at.read('log').includes('secondary r0 0 by force'));
     await clean(at);
@@ -201,9 +160,9 @@ describe('the guard and DRBD', { skip: missing(), timeout: 60_000 }, () => {
     assert.equal(await at.call('hold', 'db', holding), undefined);
     at.says('r0', 'Primary 0');
     at.says('hangs', '');
-    await fired(at);
+    await fired(at.reader);
     await whileFor(300, 'it waits for an answer');
-    assert.equal((await fired(at)).clean, false);
+    assert.equal((await fired(at.reader)).clean, false);
     at.says('hangs', undefined);
     await clean(at);
     assert.equal(at.read('r0'), 'Secondary 0');

@@ -3,35 +3,21 @@
  * namespace of the guard's own.
  */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { bootMs } from '../system/index.ts';
 import { isAlive, until } from '../system/testing.ts';
-import { GuardClient } from './index.ts';
+import { Agent, cgroupMount, compile, fired, missing, ShownCgroup, startGuard, writeApart } from './guard-testing.ts';
+import type { GuardClient } from './index.ts';
 import type { Verb } from './test-agent.ts';
 
-const here = import.meta.dirname;
 const root = mkdtempSync(join(tmpdir(), 'hfgf-'));
 const binary = join(root, 'holdfast-guard');
 const apart = join(root, 'guard-apart');
-const cgroupMount = / (\/\S+) \S+ (?:\S+ )*?- cgroup2 /.exec(readFileSync('/proc/self/mountinfo', 'utf8'))?.[1];
 const cgroup = join(cgroupMount ?? '/nowhere', `hfgf-${process.pid}`);
 const holding = { kind: 'cgroup', path: cgroup } as const;
-
-function missing(): string | false {
-  if (process.getuid?.() !== 0) return 'needs root';
-  for (const tool of ['cc', 'unshare', 'nsenter'])
-    if (spawnSync(tool, ['--version']).error !== undefined) return `needs ${tool}`;
-  return cgroupMount === undefined && 'needs cgroup v2';
-}
-
-function kill(pid: number): void {
-  if (isAlive(pid)) process.kill(pid, 'SIGKILL');
-}
 
 interface Place {
   readonly guardPid: number;
@@ -46,33 +32,17 @@ interface Place {
 /** A guard and an agent that has said hello. */
 async function place(t: TestContext): Promise<Place> {
   const dir = mkdtempSync(join(root, 'state-'));
-  const reader = await GuardClient.connect(dir, { spawn: apart });
-  const guardPid = Number(readFileSync(join(dir, 'guard.lock'), 'utf8'));
-  const agent = spawn(process.execPath, [join(here, 'test-agent.ts'), dir], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const agentPid = agent.pid ?? 0;
-  t.after(() => {
-    reader.close();
-    kill(agentPid);
-    kill(guardPid);
-  });
-  const lines = createInterface({ input: agent.stdout })[Symbol.asyncIterator]();
-  const call: Place['call'] = async (method, ...args) => {
-    agent.stdin.write(`${JSON.stringify({ method, args })}\n`);
-    const { value } = await lines.next();
-    return value === undefined ? 'gone' : (JSON.parse(value) as { code?: string }).code;
-  };
-  assert.equal(await call('hello'), undefined);
-  const shown = mkdtempSync(join(root, 'shown-'));
-  const shows = (events: string) => {
-    writeFileSync(join(shown, 'cgroup.events'), events);
-    writeFileSync(join(shown, 'cgroup.kill'), '');
-  };
+  const { pid: guardPid, reader } = await startGuard(t, dir, apart);
+  const agent = await Agent.ready(t, dir);
+  const call: Place['call'] = (method, ...args) => agent.code(method, ...args);
+  const shown = new ShownCgroup(root);
+  const shows = (events: string) => shown.says(events);
   const holds = async () => {
     assert.equal(await call('hold', 'db', holding), undefined);
-    shows('populated 0\nfrozen 0\n');
-    execFileSync('nsenter', ['--mount', '--target', String(guardPid), 'mount', '--bind', shown, cgroup]);
+    shown.says('populated 0\nfrozen 0\n');
+    shown.standsFor(cgroup, guardPid);
   };
-  return { guardPid, agentPid, reader, call, holds, shows };
+  return { guardPid, agentPid: agent.pid, reader, call, holds, shows };
 }
 
 const lease = (ms: number, epoch = 1) => {
@@ -80,17 +50,10 @@ const lease = (ms: number, epoch = 1) => {
   return { group: 'db', epoch, deadlineMs, fireAtMs: deadlineMs - 50 };
 };
 
-async function fired({ reader }: Place) {
-  return until('it fires', async () => {
-    const group = (await reader.state()).groups.get('db');
-    return group?.state === 'fired' && group;
-  });
-}
-
-describe('the fuse', { skip: missing(), timeout: 60_000 }, () => {
+describe('the fuse', { skip: missing(['cc', 'unshare', 'nsenter']), timeout: 60_000 }, () => {
   before(() => {
-    execFileSync('sh', ['-c', `cc -O2 -std=gnu11 -Wall -Wextra -Werror -o ${binary} ${here}/*.c`]);
-    writeFileSync(apart, `#!/bin/sh\nexec unshare --mount --propagation private ${binary} "$@"\n`, { mode: 0o755 });
+    compile(binary);
+    writeApart(apart, binary);
     mkdirSync(cgroup);
   });
   after(() => {
@@ -102,7 +65,7 @@ describe('the fuse', { skip: missing(), timeout: 60_000 }, () => {
     const at = await place(t);
     assert.equal(await at.call('arm', lease(250)), undefined);
     process.kill(at.agentPid, 'SIGSTOP');
-    await fired(at);
+    await fired(at.reader);
     await until('the agent is dead', () => !isAlive(at.agentPid), 1_000);
   });
 
@@ -111,21 +74,21 @@ describe('the fuse', { skip: missing(), timeout: 60_000 }, () => {
     assert.equal(await at.call('arm', lease(1_000)), undefined);
     await at.holds();
     at.shows('populated 1\n');
-    await fired(at);
+    await fired(at.reader);
     const later = bootMs() + 100;
     await until('it has looked again and again', () => bootMs() > later);
-    assert.equal((await fired(at)).clean, false);
+    assert.equal((await fired(at.reader)).clean, false);
     at.shows('populated 0\n');
-    await until('it is clean', async () => (await fired(at)).clean);
+    await until('it is clean', async () => (await fired(at.reader)).clean);
   });
 
   it('looks on when it is done: what comes back is taken away again', async (t) => {
     const at = await place(t);
     assert.equal(await at.call('arm', lease(1_000)), undefined);
     await at.holds();
-    await until('it is clean', async () => (await fired(at)).clean);
+    await until('it is clean', async () => (await fired(at.reader)).clean);
     at.shows('populated 1\n');
-    await until('it is not any more', async () => !(await fired(at)).clean);
+    await until('it is not any more', async () => !(await fired(at.reader)).clean);
   });
 
   it('forgets neither a holding nor a group of which it does not know that nothing is held', async (t) => {
@@ -153,7 +116,7 @@ describe('the fuse', { skip: missing(), timeout: 60_000 }, () => {
     const sent = bootMs() + 200;
     await until('they are on their way', () => bootMs() > sent);
     process.kill(at.guardPid, 'SIGCONT');
-    await fired(at);
+    await fired(at.reader);
     assert.ok(
       [await petted, await armed].every((code) => code !== undefined),
       'both are refused',

@@ -1,43 +1,23 @@
 /** The guard and file systems, on a real ext4 in mount namespaces of the test's own. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import {
-  closeSync,
-  ftruncateSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import type { Holding } from '../resources/resource.ts';
 import { bootMs, deviceClaim } from '../system/index.ts';
 import { isAlive, until } from '../system/testing.ts';
+import { Agent, compile, kill, missing, writeApart } from './guard-testing.ts';
 import { GuardClient } from './index.ts';
-import type { Verb } from './test-agent.ts';
 
-const here = import.meta.dirname;
 const root = mkdtempSync(join(tmpdir(), 'hfgm-'));
 const binary = join(root, 'holdfast-guard');
 /** Starts the guard in a mount namespace of its own. */
 const apart = join(root, 'guard-apart');
 
-function missing(): string | false {
-  if (process.getuid?.() !== 0) return 'needs root';
-  for (const tool of ['cc', 'unshare', 'nsenter', 'losetup', 'mkfs.ext4'])
-    if (spawnSync(tool, ['--version']).error !== undefined) return `needs ${tool}`;
-  return spawnSync('losetup', ['--find']).status !== 0 && 'needs loop devices';
-}
-
-function kill(pid: number): void {
-  if (isAlive(pid)) process.kill(pid, 'SIGKILL');
-}
+const noLoops = () => spawnSync('losetup', ['--find']).status !== 0 && 'needs loop devices';
+const skip = missing(['cc', 'unshare', 'nsenter', 'losetup', 'mkfs.ext4'], false) || noLoops();
 
 interface Place {
   readonly dir: string;
@@ -49,8 +29,8 @@ interface Place {
   readonly inside: (script: string) => string;
   /** A process in it that does something and then sleeps. */
   readonly user: (script: string) => Promise<number>;
-  readonly call: (method: Verb, ...args: unknown[]) => Promise<{ code?: string }>;
-  readonly agent: ChildProcess;
+  /** It has said hello. */
+  readonly agent: Agent;
 }
 
 let places = 0;
@@ -80,14 +60,6 @@ async function place(t: TestContext, leaseMs: number, name = 'data'): Promise<Pl
   guardPid = Number(readFileSync(join(dir, 'guard.lock'), 'utf8'));
   const device = readFileSync(`/sys/block/${loop.slice(5)}/dev`, 'utf8').trim();
 
-  const agent = spawn(process.execPath, [join(here, 'test-agent.ts'), dir], { stdio: ['pipe', 'pipe', 'inherit'] });
-  children.push(agent);
-  const lines = createInterface({ input: agent.stdout })[Symbol.asyncIterator]();
-  const call: Place['call'] = async (method, ...args) => {
-    agent.stdin.write(`${JSON.stringify({ method, args })}\n`);
-    const { value } = await lines.next();
-    return JSON.parse(String(value)) as { code?: string };
-  };
   const enter = ['--mount', '--target', String(guardPid)];
   const inside = (script: string) => execFileSync('nsenter', [...enter, 'sh', '-c', script], { encoding: 'utf8' });
   const user = async (script: string) => {
@@ -102,11 +74,10 @@ async function place(t: TestContext, leaseMs: number, name = 'data'): Promise<Pl
     });
     return child.pid ?? 0;
   };
-  await call('hello');
+  const agent = await Agent.ready(t, dir);
   const now = bootMs();
-  const armed = await call('arm', { group: 'db', epoch: 1, deadlineMs: now + leaseMs, fireAtMs: now + leaseMs - 50 });
-  assert.equal(armed.code, undefined);
-  return { dir, guardPid, reader, loop, holding: { kind: 'mount', path, device }, inside, user, call, agent };
+  await agent.must('arm', { group: 'db', epoch: 1, deadlineMs: now + leaseMs, fireAtMs: now + leaseMs - 50 });
+  return { dir, guardPid, reader, loop, holding: { kind: 'mount', path, device }, inside, user, agent };
 }
 
 const SCHED_OTHER = 0;
@@ -135,17 +106,17 @@ async function cleanAfterFire({ reader }: Place) {
   return found;
 }
 
-describe('the guard and file systems', { skip: missing(), timeout: 90_000 }, () => {
+describe('the guard and file systems', { skip, timeout: 90_000 }, () => {
   before(() => {
-    execFileSync('sh', ['-c', `cc -O2 -std=gnu11 -Wall -Wextra -Werror -o ${binary} ${here}/*.c`]);
-    writeFileSync(apart, `#!/bin/sh\nexec unshare --mount --propagation private ${binary} "$@"\n`, { mode: 0o755 });
+    compile(binary);
+    writeApart(apart, binary);
   });
   after(() => rmSync(root, { recursive: true, force: true }));
 
   it('unmounts when the lease of a stopped agent runs out, and kills who uses it and nobody else', async (t) => {
     const at = await place(t, 5_000);
     const { path } = at.holding;
-    assert.equal((await at.call('hold', 'db', at.holding)).code, undefined);
+    assert.equal(await at.agent.code('hold', 'db', at.holding), undefined);
     at.inside(`mount ${at.loop} ${path} && mkdir ${path}/dir ${path}/nested && mount -t tmpfs nested ${path}/nested`);
     at.inside(`cp /bin/sleep ${path}/program`);
     at.inside(`mkdir -p ${root}/bound-${places} && mount --bind ${path}/dir ${root}/bound-${places}`);
@@ -159,11 +130,11 @@ describe('the guard and file systems', { skip: missing(), timeout: 90_000 }, () 
     // It has a mount of its own in a namespace of its own, and uses nothing of it.
     const apartPid = await at.user(`exec unshare -m --propagation private sh -c 'echo ready; exec sleep 1000'`);
     const stranger = await at.user(`exec 9>${root}/stranger; : ${path}/open`);
-    process.kill(at.agent.pid ?? 0, 'SIGSTOP');
+    process.kill(at.agent.pid, 'SIGSTOP');
     const group = await cleanAfterFire(at);
     t.diagnostic(`began ${group?.state === 'fired' ? group.latenessUs : '?'} µs after the instant`);
     t.diagnostic(`clean by ${group?.state === 'fired' ? bootMs() - group.firedAtMs : '?'} ms after firing`);
-    assert.ok(!isAlive(at.agent.pid ?? 0), 'the agent');
+    assert.ok(!isAlive(at.agent.pid), 'the agent');
     for (const pid of users) await until(`${pid} is dead`, () => !isAlive(pid));
     assert.ok(isAlive(stranger));
     assert.ok(isAlive(apartPid), 'its mount was taken away, which is enough');
@@ -173,7 +144,7 @@ describe('the guard and file systems', { skip: missing(), timeout: 90_000 }, () 
 
   it('takes away what a mount that was under way brings back', async (t) => {
     const at = await place(t, 300);
-    await at.call('hold', 'db', at.holding);
+    await at.agent.call('hold', 'db', at.holding);
     await cleanAfterFire(at);
     at.inside(`mount ${at.loop} ${at.holding.path}`);
     await until('it is unmounted again', async () => (await deviceClaim(at.loop)) === 'free');
@@ -182,7 +153,7 @@ describe('the guard and file systems', { skip: missing(), timeout: 90_000 }, () 
   it('leaves the processor to what it waits for: who unmounts is not real-time', async (t) => {
     const at = await place(t, 4_000);
     const { path } = at.holding;
-    await at.call('hold', 'db', at.holding);
+    await at.agent.call('hold', 'db', at.holding);
     at.inside(`mount ${at.loop} ${path} && truncate -s 1M ${path}/inner`);
     const inner = at.inside(`losetup --find --show ${path}/inner`).trim();
     try {
@@ -199,15 +170,15 @@ describe('the guard and file systems', { skip: missing(), timeout: 90_000 }, () 
   it('does not forget a file system that is still mounted, and remembers its name with a blank in it', async (t) => {
     const at = await place(t, 60_000, 'with blank\\');
     const path = at.holding.path;
-    assert.equal((await at.call('hold', 'db', at.holding)).code, undefined);
-    assert.equal((await at.call('hold', 'db', at.holding)).code, undefined, 'again is fine');
+    assert.equal(await at.agent.code('hold', 'db', at.holding), undefined);
+    assert.equal(await at.agent.code('hold', 'db', at.holding), undefined, 'again is fine');
     assert.deepEqual((await at.reader.state()).groups.get('db')?.holdings, [at.holding]);
     at.inside(`mount ${at.loop} '${path}'`);
-    assert.equal((await at.call('unhold', 'db', at.holding)).code, 'held');
-    assert.equal((await at.call('disarm', 'db', 1)).code, 'held');
+    assert.equal(await at.agent.code('unhold', 'db', at.holding), 'held');
+    assert.equal(await at.agent.code('disarm', 'db', 1), 'held');
     at.inside(`umount '${path}'`);
-    assert.equal((await at.call('unhold', 'db', at.holding)).code, undefined);
-    assert.equal((await at.call('disarm', 'db', 1)).code, undefined);
+    assert.equal(await at.agent.code('unhold', 'db', at.holding), undefined);
+    assert.equal(await at.agent.code('disarm', 'db', 1), undefined);
   });
 
   it('refuses what it must not take down: its own root and state, and what is mounted elsewhere', async (t) => {
@@ -222,9 +193,9 @@ describe('the guard and file systems', { skip: missing(), timeout: 90_000 }, () 
       ['syntax', { ...at.holding, device: '7:x' }],
     ];
     for (const [code, holding] of refused)
-      assert.deepEqual([holding, (await at.call('hold', 'db', holding)).code], [holding, code]);
+      assert.deepEqual([holding, await at.agent.code('hold', 'db', holding)], [holding, code]);
     at.inside(`mkdir ${root}/other-${places} && mount ${at.loop} ${root}/other-${places}`);
-    assert.equal((await at.call('hold', 'db', at.holding)).code, 'mount');
+    assert.equal(await at.agent.code('hold', 'db', at.holding), 'mount');
     assert.deepEqual((await at.reader.state()).groups.get('db')?.holdings, []);
     at.inside(`umount ${root}/other-${places}`);
   });

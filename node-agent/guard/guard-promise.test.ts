@@ -1,43 +1,24 @@
 /** What the guard remembers of promises and of voters (protocol.md P1, C3). */
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { CLOCK_GRANULARITY_MS } from '../../schemas/limits.ts';
 import { bootMs } from '../system/index.ts';
 import { isAlive, until } from '../system/testing.ts';
+import { Agent, compile, missing, startGuard } from './guard-testing.ts';
 import { GuardClient } from './index.ts';
-import type { Verb } from './test-agent.ts';
 
-const here = import.meta.dirname;
 const root = mkdtempSync(join(tmpdir(), 'hfgp-'));
 const binary = join(root, 'holdfast-guard');
 const VOTERS = { version: 1, names: ['alice', 'bob'] };
 
-function missing(): string | false {
-  if (process.getuid?.() !== 0) return 'needs root';
-  return spawnSync('cc', ['--version']).error !== undefined && 'needs cc';
-}
-
-function kill(pid: number): void {
-  if (isAlive(pid)) process.kill(pid, 'SIGKILL');
-}
-
 /** A guard on a directory of its own, gone when the test ends. */
 async function guard(t: TestContext): Promise<{ dir: string; pid: number; reader: GuardClient }> {
   const dir = mkdtempSync(join(root, 'state-'));
-  const reader = await GuardClient.connect(dir, { spawn: binary });
-  const pid = Number(readFileSync(join(dir, 'guard.lock'), 'utf8'));
-  t.after(() => {
-    reader.close();
-    kill(pid);
-  });
-  return { dir, pid, reader };
+  return { dir, ...(await startGuard(t, dir, binary)) };
 }
 
 /** The agent's connection, from this process: for tests in which nothing fires. */
@@ -46,25 +27,6 @@ async function connected(t: TestContext, dir: string): Promise<GuardClient> {
   t.after(() => agent.close());
   await agent.hello();
   return agent;
-}
-
-interface Agent {
-  readonly process: ChildProcess;
-  readonly call: (method: Verb, ...args: unknown[]) => Promise<string | undefined>;
-}
-
-/** An agent in a process of its own, which has said hello; `call` gives the code of a refusal. */
-async function agentApart(t: TestContext, dir: string): Promise<Agent> {
-  const child = spawn(process.execPath, [join(here, 'test-agent.ts'), dir], { stdio: ['pipe', 'pipe', 'inherit'] });
-  t.after(() => kill(child.pid ?? 0));
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const call: Agent['call'] = async (method, ...args) => {
-    child.stdin.write(`${JSON.stringify({ method, args })}\n`);
-    const { value } = await lines.next();
-    return (JSON.parse(String(value)) as { code?: string }).code;
-  };
-  assert.equal(await call('hello'), undefined);
-  return { process: child, call };
 }
 
 /** What the guard answers to a line that the client would not send. */
@@ -87,21 +49,21 @@ const lease = (group: string, epoch: number, ms: number) => {
   return { group, epoch, deadlineMs, fireAtMs: deadlineMs - 50 };
 };
 
-describe('the guard and promises', { skip: missing(), timeout: 60_000 }, () => {
+describe('the guard and promises', { skip: missing(['cc'], false), timeout: 60_000 }, () => {
   before(() => {
-    execFileSync('sh', ['-c', `cc -O2 -std=gnu11 -Wall -Wextra -Werror -o ${binary} ${here}/*.c`]);
+    compile(binary);
   });
   after(() => rmSync(root, { recursive: true, force: true }));
 
   it('remembers one promise per group when the agent dies or connects again', async (t) => {
     const { dir, reader } = await guard(t);
-    const first = await agentApart(t, dir);
+    const first = await Agent.ready(t, dir);
     const db = { epoch: 7, untilMs: inMs(30_000), owner: 'alice' };
     const web = { epoch: 2, untilMs: inMs(20_000), owner: 'node-b.example' };
-    assert.equal(await first.call('promise', { group: 'db', ...db }), undefined);
-    assert.equal(await first.call('promise', { group: 'web', ...web }), undefined);
+    assert.equal(await first.code('promise', { group: 'db', ...db }), undefined);
+    assert.equal(await first.code('promise', { group: 'web', ...web }), undefined);
     first.process.kill('SIGKILL');
-    await once(first.process, 'exit');
+    await first.exited;
     await assert.rejects(reader.promise({ group: 'db', ...db }), { code: 'agent' }, 'a reader promises nothing');
 
     const expected = new Map(Object.entries({ db, web }));
@@ -156,11 +118,11 @@ describe('the guard and promises', { skip: missing(), timeout: 60_000 }, () => {
   it('promises nothing for a group that is armed or has fired here', async (t) => {
     const { dir, reader } = await guard(t);
     const asked = { group: 'db', epoch: 9, untilMs: inMs(30_000), owner: 'bob' };
-    const first = await agentApart(t, dir);
-    await first.call('arm', lease('db', 1, 1_500));
-    assert.equal(await first.call('promise', asked), 'armed');
-    assert.equal(await first.call('promise', { ...asked, group: 'web' }), undefined, 'another group');
-    await once(first.process, 'exit');
+    const first = await Agent.ready(t, dir);
+    await first.code('arm', lease('db', 1, 1_500));
+    assert.equal(await first.code('promise', asked), 'armed');
+    assert.equal(await first.code('promise', { ...asked, group: 'web' }), undefined, 'another group');
+    await first.exited;
     await until('it is clean', async () => {
       const group = (await reader.state()).groups.get('db');
       return group?.state === 'fired' && group.clean;

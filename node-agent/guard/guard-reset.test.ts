@@ -4,35 +4,26 @@
  * nothing here can reset the machine.
  */
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { guardArguments } from '../agent/reset-choice.ts';
 import { bootMs } from '../system/index.ts';
 import { isAlive, until } from '../system/testing.ts';
+import { Agent, cgroupMount, compile, fired, here, missing, ShownCgroup, startGuard } from './guard-testing.ts';
 import { GuardClient, GuardError } from './index.ts';
 import type { Verb } from './test-agent.ts';
 
-const here = import.meta.dirname;
 const root = mkdtempSync(join(tmpdir(), 'hfgr-'));
 const binary = join(root, 'holdfast-guard');
 const fake = join(root, 'fake-watchdog.so');
-const cgroupMount = / (\/\S+) \S+ (?:\S+ )*?- cgroup2 /.exec(readFileSync('/proc/self/mountinfo', 'utf8'))?.[1];
 const cgroup = join(cgroupMount ?? '/nowhere', `hfgr-${process.pid}`);
 const holding = { kind: 'cgroup', path: cgroup } as const;
 /** W and δ of the tests. */
 const W = 1_000;
 const LATENCY = 200;
-
-function missing(): string | false {
-  if (process.getuid?.() !== 0) return 'needs root';
-  for (const tool of ['cc', 'unshare', 'nsenter'])
-    if (spawnSync(tool, ['--version']).error !== undefined) return `needs ${tool}`;
-  return cgroupMount === undefined && 'needs cgroup v2';
-}
 
 interface Done {
   readonly what: string;
@@ -87,31 +78,19 @@ interface Place extends Machine {
 
 /** A guard on it, and an agent that has said hello and what W and δ are. */
 async function place(t: TestContext, on: Machine): Promise<Place> {
-  const reader = await GuardClient.connect(on.dir, { spawn: on.program });
-  const guardPid = Number(readFileSync(join(on.dir, 'guard.lock'), 'utf8'));
-  const agent = spawn(process.execPath, [join(here, 'test-agent.ts'), on.dir], { stdio: ['pipe', 'pipe', 'inherit'] });
-  t.after(() => {
-    reader.close();
-    for (const pid of [agent.pid ?? 0, guardPid]) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
-  });
-  const lines = createInterface({ input: agent.stdout })[Symbol.asyncIterator]();
+  const { pid: guardPid, reader } = await startGuard(t, on.dir, on.program);
+  const agent = await Agent.ready(t, on.dir);
   const call: Place['call'] = async (method, ...args) => {
-    agent.stdin.write(`${JSON.stringify({ method, args })}\n`);
-    const { value } = await lines.next();
-    const answer = JSON.parse(value ?? '{"code":"gone"}') as { code?: string; message?: string };
-    return answer.code === undefined ? undefined : { code: answer.code, message: answer.message ?? '' };
+    const { code, message = '' } = await agent.call(method, ...args);
+    return code === undefined ? undefined : { code, message };
   };
-  assert.equal(await call('hello'), undefined);
   assert.equal(await call('setReset', W / 1_000, LATENCY), undefined);
-  const shown = mkdtempSync(join(root, 'shown-'));
-  const shows = (events: string) => {
-    writeFileSync(join(shown, 'cgroup.events'), events);
-    writeFileSync(join(shown, 'cgroup.kill'), '');
-  };
+  const shown = new ShownCgroup(root);
+  const shows = (events: string) => shown.says(events);
   const holds = async () => {
     assert.equal(await call('hold', 'db', holding), undefined);
-    shows('populated 0\nfrozen 0\n');
-    execFileSync('nsenter', ['--mount', '--target', String(guardPid), 'mount', '--bind', shown, cgroup]);
+    shown.says('populated 0\nfrozen 0\n');
+    shown.standsFor(cgroup, guardPid);
   };
   return { ...on, guardPid, reader, call, holds, shows };
 }
@@ -124,24 +103,16 @@ const lease = (ms: number, { group = 'db', epoch = 1, fuseMs = 500 } = {}) => {
 const pets = (at: Machine) => at.log().filter(({ what }) => what === 'pet');
 const passed = (what: string, ms: number) => until(what, () => bootMs() > ms, 10_000);
 
-async function fired({ reader }: Place) {
-  return until('it fires', async () => {
-    const group = (await reader.state()).groups.get('db');
-    return group?.state === 'fired' && group;
-  });
-}
-
 /** What the guard says when it does not start. */
 function refusal(program: string, ...args: string[]): string {
   const { status, stderr } = spawnSync(program, args, { encoding: 'utf8', timeout: 10_000 });
   return `${status} ${stderr}`;
 }
 
-describe('the last word', { skip: missing(), timeout: 120_000 }, () => {
+describe('the last word', { skip: missing(['cc', 'unshare', 'nsenter']), timeout: 120_000 }, () => {
   before(() => {
-    const flags = ['-O2', '-std=gnu11', '-Wall', '-Wextra', '-Werror'];
-    execFileSync('sh', ['-c', `cc ${flags.join(' ')} -o ${binary} ${here}/*.c`]);
-    execFileSync('cc', [...flags, '-shared', '-fPIC', '-o', fake, join(here, 'testing/fake-watchdog.c'), '-ldl']);
+    compile(binary);
+    compile(fake, `-shared -fPIC ${here}/testing/fake-watchdog.c -ldl`);
     mkdirSync(cgroup);
   });
   after(() => {
@@ -224,7 +195,7 @@ describe('the last word', { skip: missing(), timeout: 120_000 }, () => {
     assert.ok(last + W + LATENCY <= short.deadlineMs, `petted ${short.deadlineMs - last} ms before the deadline`);
     assert.ok(last + W + LATENCY > short.deadlineMs - 300, 'and not given up before');
     await until('it is petted again when nothing is held', () => (pets(at).at(-1)?.atMs ?? 0) > short.fireAtMs);
-    assert.equal((await fired(at)).clean, true);
+    assert.equal((await fired(at.reader)).clean, true);
   });
 
   it('lets the watchdog act when it has fired and something is still held', async (t) => {
@@ -319,7 +290,7 @@ describe('the last word', { skip: missing(), timeout: 120_000 }, () => {
     assert.equal(await at.call('arm', clean), undefined);
     await at.holds();
     await passed('the deadline', clean.deadlineMs + 100);
-    assert.equal((await fired(at)).clean, true);
+    assert.equal((await fired(at.reader)).clean, true);
     assert.equal(at.sysrq(), '', 'it could be taken away');
     at.shows('populated 1\n');
     await until('it has come back, and cannot', () => at.sysrq().startsWith('b'));

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
@@ -27,6 +27,31 @@ export function missing(tools: readonly string[], cgroups = true): string | fals
 /** @param sources as a shell finds them; left out: those of the guard. */
 export function compile(binary: string, sources = `${here}/*.c`): void {
   execFileSync('sh', ['-c', `cc -O2 -std=gnu11 -Wall -Wextra -Werror -o ${binary} ${sources}`]);
+}
+
+/** Writes a program that starts the guard in a mount namespace of its own. */
+export function writeApart(program: string, binary: string): void {
+  writeFileSync(program, `#!/bin/sh\nexec unshare --mount --propagation private ${binary} "$@"\n`, { mode: 0o755 });
+}
+
+/** What a guard in a mount namespace of its own reads of a cgroup, as the test writes it. */
+export class ShownCgroup {
+  readonly #directory: string;
+
+  constructor(root: string) {
+    this.#directory = mkdtempSync(join(root, 'shown-'));
+  }
+
+  /** @param events as in cgroup.events. */
+  says(events: string): void {
+    writeFileSync(join(this.#directory, 'cgroup.events'), events);
+    writeFileSync(join(this.#directory, 'cgroup.kill'), '');
+  }
+
+  /** From now on, for this guard. */
+  standsFor(cgroup: string, guardPid: number): void {
+    execFileSync('nsenter', ['--mount', '--target', `${guardPid}`, 'mount', '--bind', this.#directory, cgroup]);
+  }
 }
 
 /** Kills by id, whatever has become of it. */
