@@ -6,7 +6,7 @@
  * agent report at once, `renewals` tells which renewals are the newest. Nothing of it counts that is not authentic (session.ts).
  */
 import * as z from 'zod';
-import { declarationSchema } from './config.ts';
+import { type Config, declarationSchema } from './config.ts';
 import { copySchema } from './copies.ts';
 import { agentEventSchema } from './events.ts';
 import { FENCES, fuseSchema } from './fuse.ts';
@@ -223,6 +223,19 @@ export const nodeGroupSchema = z.object({
   resources: z.array(declarationSchema).max(MAX_RESOURCES_PER_GROUP),
 });
 export type NodeGroup = z.infer<typeof nodeGroupSchema>;
+
+/** Those groups of a configuration that this node may be asked to run, as it is told. */
+export function nodeGroups(config: Config, node: string): NodeGroup[] {
+  return Object.values(config.groups)
+    .filter((group) => group.on.includes(node))
+    .map(({ name, on, resources, requires, fence }) => ({
+      name,
+      on: [...on],
+      requiresUplink: requires === 'uplink',
+      fence,
+      resources: [...resources],
+    }));
+}
 
 /** The part of the configuration that concerns one node. */
 export const nodeConfigSchema = z.object({

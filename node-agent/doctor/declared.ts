@@ -1,7 +1,7 @@
 /** What a node is asked to run, from wherever that is known. */
 import type { Config, ResourceDeclaration } from '../../schemas/config.ts';
 import type { LeaseTiming } from '../../schemas/limits.ts';
-import type { NodeConfig, NodeGroup } from '../../schemas/wire.ts';
+import { type NodeConfig, type NodeGroup, nodeGroups } from '../../schemas/wire.ts';
 
 export interface Declared {
   /** In words: `revision 3`, a file. */
@@ -25,18 +25,7 @@ export function fromNodeConfig(config: NodeConfig): Declared {
 
 /** The part of a document that concerns one node, as the coordinator would send it. */
 export function fromDocument(config: Config, node: string, source: string): Declared {
-  const groups = Object.values(config.groups).filter((group) => group.on.includes(node));
-  return {
-    source,
-    timing: config.timing,
-    groups: groups.map(({ name, on, resources, requires, fence }) => ({
-      name,
-      on: [...on],
-      requiresUplink: requires === 'uplink',
-      fence,
-      resources: [...resources],
-    })),
-  };
+  return { source, timing: config.timing, groups: nodeGroups(config, node) };
 }
 
 export function wanted<T extends ResourceDeclaration['type']>(declared: Declared, type: T): Wanted<T>[] {

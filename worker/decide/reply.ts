@@ -1,6 +1,13 @@
 /** The answer to a report: the verdicts on it, and what the node must know of everything else. */
 import { PROTOCOL_MAJOR, PROTOCOL_MINOR } from '../../schemas/limits.ts';
-import type { NodeConfig, Observation, Renewals, Reply, Report } from '../../schemas/wire.ts';
+import {
+  type NodeConfig,
+  nodeGroups,
+  type Observation,
+  type Renewals,
+  type Reply,
+  type Report,
+} from '../../schemas/wire.ts';
 import { freeAtOnce, takeoverMs, timingOf, waitOrigin } from './lease.ts';
 import { startBar } from './pause.ts';
 import { peersOf } from './peers.ts';
@@ -52,18 +59,8 @@ function nextRenewalMs(renewMs: number, now: number): number {
 }
 
 function configFor(state: ClusterState, node: string): NodeConfig {
-  const groups = Object.values(state.durable.config?.groups ?? {}).filter((group) => group.on.includes(node));
-  return {
-    revision: state.durable.revision,
-    timing: timingOf(state),
-    groups: groups.map(({ name, on, resources, requires, fence }) => ({
-      name,
-      on: [...on],
-      requiresUplink: requires === 'uplink',
-      fence,
-      resources: [...resources],
-    })),
-  };
+  const { config, revision } = state.durable;
+  return { revision, timing: timingOf(state), groups: config === null ? [] : nodeGroups(config, node) };
 }
 
 function observations(state: ClusterState, report: Report, now: number): Observation[] {
