@@ -12,6 +12,7 @@ import { LEASE_PROFILES } from '../schemas/limits.ts';
 import { type Host, Lab, labUnavailable, monotonicMs } from '../test/lab/index.ts';
 import { type ClusterState, decide, emptyState, statusOf } from '../worker/decide/index.ts';
 import { chosen, rank } from '../worker/decide/placement.ts';
+import { newNode } from '../worker/decide/records.ts';
 import type { GroupRecord, NodeLive, NodeRecord } from '../worker/decide/state.ts';
 import { benchOptions } from './lib/options.ts';
 import { peerPackages } from './lib/peer-packages.ts';
@@ -65,19 +66,7 @@ function configOf({ nodes, groups }: Size): Config {
 }
 
 function nodeRecord(name: string): NodeRecord {
-  return {
-    name,
-    publicKey: '',
-    joinedAt: now - 86_400_000,
-    mode: 'ready',
-    maintenance: null,
-    removed: false,
-    declaredDead: null,
-    endpoint: null,
-    refusals: [],
-    agentVersion: 'bench',
-    lost: false,
-  };
+  return { ...newNode(name, '', now - 86_400_000), agentVersion: 'bench' };
 }
 
 function groupRecord(group: number, { nodes }: Size, situation: Situation): GroupRecord {

@@ -11,7 +11,8 @@ import { utf8 } from '../../worker/cluster/encoding.ts';
 import { clusterMigrations, migrate } from '../../worker/cluster/migrations/index.ts';
 import { readReport } from '../../worker/cluster/reports.ts';
 import { AgentSockets, CLOSE } from '../../worker/cluster/sockets.ts';
-import { type ClusterState, emptyState, type NodeRecord } from '../../worker/decide/index.ts';
+import { type ClusterState, emptyState } from '../../worker/decide/index.ts';
+import { newNode, withNode } from '../../worker/decide/records.ts';
 
 interface Env {
   readonly GROUP_COMMIT: DurableObjectNamespace<GroupCommit>;
@@ -90,21 +91,7 @@ export class Checked extends DurableObject<Env> {
 
   /** Makes a member and answers with a nonce. */
   #enrol(name: string, publicKey: string): Response {
-    const record: NodeRecord = {
-      name,
-      publicKey,
-      joinedAt: 0,
-      mode: 'ready',
-      maintenance: null,
-      removed: false,
-      declaredDead: null,
-      endpoint: null,
-      refusals: [],
-      agentVersion: null,
-      lost: false,
-    };
-    const { durable } = this.#state;
-    this.#state = { ...this.#state, durable: { ...durable, nodes: { ...durable.nodes, [name]: record } } };
+    this.#state = withNode(this.#state, newNode(name, publicKey, 0));
     const nonce = this.#authentication.nonceFor(name);
     const { publicKey: clusterKey } = this.#keys;
     return nonce.ok ? Response.json({ nonce: nonce.value, clusterKey }) : Response.json(nonce.problem, { status: 400 });

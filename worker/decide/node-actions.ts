@@ -4,7 +4,7 @@ import { freeAtOnce, holder, timingOf } from './lease.ts';
 import { lostSince } from './liveness.ts';
 import { event, refuse, unknownNode } from './outcome.ts';
 import { firstStep, startBar } from './pause.ts';
-import { withLease, withLive, withNode, withOperation, withoutKeys, withVolatile } from './records.ts';
+import { newNode, withLease, withLive, withNode, withOperation, withoutKeys, withVolatile } from './records.ts';
 import type { ClusterState, NodeLive, NodeRecord, Outcome } from './state.ts';
 import { barVoter, eligibleVoters, newestVoters } from './voters.ts';
 
@@ -30,19 +30,7 @@ export function onEnrol(state: ClusterState, name: string, publicKey: string, no
     );
   const again = known !== undefined;
   const barred = again && known.publicKey !== publicKey ? withBarred(state, name) : state;
-  const joined = withNode(barred, {
-    name,
-    publicKey,
-    joinedAt: now,
-    mode: 'ready',
-    maintenance: null,
-    removed: false,
-    endpoint: null,
-    declaredDead: null,
-    refusals: [],
-    agentVersion: null,
-    lost: false,
-  });
+  const joined = withNode(barred, newNode(name, publicKey, now));
   return {
     state: withVolatile(joined, { nodes: withoutKeys(joined.volatile.nodes, [name]) }),
     effects: [

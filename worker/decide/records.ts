@@ -62,6 +62,23 @@ export function withOperation(
   return withDurable(state, { operations: { ...state.durable.operations, [operation.id]: operation } });
 }
 
+/** A node that has joined now, and has told nothing yet. */
+export function newNode(name: string, publicKey: string, now: number): NodeRecord {
+  return {
+    name,
+    publicKey,
+    joinedAt: now,
+    mode: 'ready',
+    maintenance: null,
+    removed: false,
+    endpoint: null,
+    declaredDead: null,
+    refusals: [],
+    agentVersion: null,
+    lost: false,
+  };
+}
+
 /** A group that has never been anywhere. */
 export function newGroup(name: string, now: number): GroupRecord {
   return {
