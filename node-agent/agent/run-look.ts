@@ -4,7 +4,15 @@ import type { Probe } from '../resources/index.ts';
 import { FREE_REPAIRS, failed, within } from './run-failure.ts';
 import { leaveAlone } from './run-hands-off.ts';
 import { news, recovered } from './run-news.ts';
-import { handsOff, type LeftAlone, type RunOutcome, type RunResource, type RunState, set } from './run-state.ts';
+import {
+  handsOff,
+  type LeftAlone,
+  type RunOutcome,
+  type RunResource,
+  type RunState,
+  set,
+  wellNow,
+} from './run-state.ts';
 
 const REPAIR_MS = 1_000;
 
@@ -64,9 +72,8 @@ function onWell(
   const goodLooks = resource.goodLooks + 1;
   if (was !== undefined && goodLooks < resource.policy.rise)
     return { state: set(state, resource.key, { state: nextCheck(resource, nowMs, was), goodLooks }), effects: [] };
-  const well = { badLooks: 0, goodLooks: 0, told: false, reason: note };
   return {
-    state: set(state, resource.key, { ...well, state: nextCheck(resource, nowMs) }),
+    state: set(state, resource.key, { ...wellNow(resource, nowMs), reason: note }),
     effects: resource.told ? [recovered(resource.id)] : [],
   };
 }

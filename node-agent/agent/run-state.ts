@@ -156,6 +156,15 @@ export function newRun(group: string, resources: readonly Declared[], nowMs: num
   };
 }
 
+/** What becomes of a resource that is well now: it is looked at after its interval, and no failed look before counts any more. */
+export function wellNow(
+  { times }: RunResource,
+  nowMs: number,
+): Pick<RunResource, 'state' | 'badLooks' | 'goodLooks' | 'told' | 'reason'> {
+  const checkAtMs = nowMs + times.monitorIntervalMs;
+  return { state: { is: 'running', checkAtMs }, badLooks: 0, goodLooks: 0, told: false, reason: undefined };
+}
+
 /** What is counted of a resource, at its beginning and when a person has forgiven it. */
 export const NOTHING_COUNTED = { failuresMs: [], repairsMs: [], badLooks: 0, goodLooks: 0, tries: 0 } as const;
 

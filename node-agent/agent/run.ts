@@ -23,6 +23,7 @@ import {
   type RunState,
   set,
   undiscovered,
+  wellNow,
 } from './run-state.ts';
 import { descend, stopFrom, stopTimeoutMs } from './run-stop.ts';
 
@@ -144,31 +145,16 @@ function onDown(state: RunState, want: 'down' | 'down-now'): RunOutcome {
 function onStarted(state: RunState, resource: RunResource, outcome: Outcome, nowMs: number): RunOutcome {
   if (resource.state.is !== 'starting') return { state, effects: [] };
   if (!outcome.ok) return failed(state, resource, { ...outcome, reason: during('start', outcome.reason) }, nowMs);
-  const change: Partial<RunResource> = {
-    state: { is: 'running', checkAtMs: nowMs + resource.times.monitorIntervalMs },
-    badLooks: 0,
-    goodLooks: 0,
-    upSinceMs: nowMs,
-    told: false,
-    reason: undefined,
-    startMs: nowMs - resource.state.sinceMs,
-  };
+  const change = { ...wellNow(resource, nowMs), upSinceMs: nowMs, startMs: nowMs - resource.state.sinceMs };
   return { state: set(state, resource.key, change), effects: resource.told ? [recovered(resource.id)] : [] };
 }
 
 function onRepaired(state: RunState, resource: RunResource, outcome: Outcome, nowMs: number): RunOutcome {
   if (resource.state.is !== 'repairing') return { state, effects: [] };
   if (!outcome.ok) return failed(state, resource, { ...outcome, reason: during('repair', outcome.reason) }, nowMs);
-  const change: Partial<RunResource> = {
-    state: { is: 'running', checkAtMs: nowMs + resource.times.monitorIntervalMs },
-    badLooks: 0,
-    goodLooks: 0,
-    told: false,
-    reason: undefined,
-  };
   const repaired = news('resource.repaired', 'warning', resource.id, 'was taken away and put back in place');
   return {
-    state: set(state, resource.key, change),
+    state: set(state, resource.key, wellNow(resource, nowMs)),
     effects: resource.told ? [repaired, recovered(resource.id)] : [repaired],
   };
 }
