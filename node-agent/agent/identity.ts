@@ -22,7 +22,7 @@ import {
   publicHalf,
   signText,
 } from '../../schemas/session.ts';
-import { readIfThere, writeFileDurably } from '../system/index.ts';
+import { parseJson, readIfThere, writeFileDurably } from '../system/index.ts';
 import { resetFile } from './reset-choice.ts';
 
 export const DEFAULT_STATE_DIR = '/var/lib/holdfast';
@@ -86,7 +86,7 @@ export async function readNodeFile(stateDir: string): Promise<NodeFile | undefin
   const path = identityFiles(stateDir).node;
   const text = await readIfThere(path);
   if (text === undefined) return undefined;
-  const parsed = nodeFileSchema.safeParse(jsonOf(text));
+  const parsed = nodeFileSchema.safeParse(parseJson(text));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   // the one part of it that an administrator edits
@@ -99,14 +99,6 @@ export async function readNodeFile(stateDir: string): Promise<NodeFile | undefin
     'damaged',
     `${path} is damaged; join again: remove it and run \`holdfast join\` with a new token`,
   );
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /**

@@ -6,7 +6,7 @@ import { chmodSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import * as z from 'zod';
-import { textOf } from '../system/index.ts';
+import { parseJson, textOf } from '../system/index.ts';
 
 const CONNECT_MS = 1_000;
 const MAX_QUESTION_BYTES = 4_096;
@@ -70,20 +70,10 @@ async function tell(socket: Socket, question: string, answers: LocalAnswers): Pr
 }
 
 async function answer(question: string, answers: LocalAnswers): Promise<Record<string, unknown>> {
-  const { data: asked } = questionSchema.safeParse(parsed(question));
+  const { data: asked } = questionSchema.safeParse(parseJson(question));
   if (asked === undefined) return { error: 'ask {"query":"status"}' };
   if (asked.query === 'status') return answers.status();
   return (await answers.drbd?.(asked.query, asked.resource)) ?? { error: 'the agent is starting' };
-}
-
-/** @returns undefined for what is no JSON: then it is no question either. */
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }
 
 function isAnswered(path: string): Promise<boolean> {

@@ -6,7 +6,7 @@ import { createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual 
 import { MAX_NAME_LENGTH, MAX_PEER_MESSAGE_BYTES } from '../../schemas/limits.ts';
 import { PEER_MAGIC, type PeerMessage, peerMessageSchema } from '../../schemas/peer.ts';
 import { sharedSecret } from '../../schemas/session.ts';
-import { textOf } from '../system/index.ts';
+import { parseJson, textOf } from '../system/index.ts';
 
 const MAGIC = Buffer.from(PEER_MAGIC, 'latin1');
 const MAC_BYTES = 32;
@@ -105,12 +105,4 @@ function senderNamed(datagram: Buffer): string | undefined {
 
 function macOf(body: Buffer, key: KeyObject): Buffer {
   return createHmac('sha256', key).update(body).digest();
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

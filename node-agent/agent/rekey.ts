@@ -6,9 +6,9 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject, randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { publicHalf, rekeyText, signText } from '../../schemas/session.ts';
-import { syncDirectory, writeFileDurably } from '../system/index.ts';
+import { parseJson, syncDirectory, writeFileDurably } from '../system/index.ts';
 import { type Identity, identityFiles, loadIdentity, readKey, updateNodeFile } from './identity.ts';
-import { type HttpAnswer, NoNonceError, parseJson, problemText, SignedHttp } from './signed-http.ts';
+import { type HttpAnswer, NoNonceError, problemText, SignedHttp } from './signed-http.ts';
 
 const TIMEOUT_MS = 10_000;
 

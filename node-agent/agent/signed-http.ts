@@ -19,7 +19,7 @@ import {
   successionText,
   successorIn,
 } from '../../schemas/session.ts';
-import { readAnswer } from '../system/index.ts';
+import { parseJson, readAnswer } from '../system/index.ts';
 import type { Identity } from './identity.ts';
 
 /** A whole configuration may come down with a reply; nothing longer is read. */
@@ -208,14 +208,6 @@ function codeIn(body: string): string | undefined {
   const parsed = parseJson(body);
   const code = typeof parsed === 'object' && parsed !== null && 'code' in parsed ? parsed.code : undefined;
   return typeof code === 'string' ? code : undefined;
-}
-
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** The words of a problem document, or the beginning of whatever came instead. */

@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import * as z from 'zod';
 import { type NodeConfig, nodeConfigSchema, type Reply, replySchema } from '../../schemas/wire.ts';
-import { readIfThere, writeFileDurably } from '../system/index.ts';
+import { parseJson, readIfThere, writeFileDurably } from '../system/index.ts';
 
 const epochsSchema = z.object({
   history: z.string().nullable(),
@@ -91,13 +91,5 @@ export class StateFile {
 
   async saveConfig(config: NodeConfig): Promise<void> {
     await writeFileDurably(this.#configPath, `${JSON.stringify(config)}\n`);
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

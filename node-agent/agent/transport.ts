@@ -20,10 +20,10 @@ import {
 } from '../../schemas/session.ts';
 import { downMessageSchema, type Renewals, type Reply, type Report, replySchema } from '../../schemas/wire.ts';
 import type { Log } from '../system/index.ts';
-import { textOf, unreachableBecause } from '../system/index.ts';
+import { parseJson, textOf, unreachableBecause } from '../system/index.ts';
 import { TextWebSocket, UpgradeRefused } from '../system/websocket.ts';
 import type { Identity } from './identity.ts';
-import { type HttpAnswer, MAX_REPLY_BYTES, NoNonceError, parseJson, problemText, SignedHttp } from './signed-http.ts';
+import { type HttpAnswer, MAX_REPLY_BYTES, NoNonceError, problemText, SignedHttp } from './signed-http.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
 /**

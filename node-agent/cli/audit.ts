@@ -10,6 +10,7 @@ import {
   auditFault,
   copyFault,
 } from '../../schemas/audit-chain.ts';
+import { parseJson } from '../system/index.ts';
 import type { Client } from './client.ts';
 import { sinceMs } from './events.ts';
 import { CliError, EXIT, whyUnreadable } from './exit.ts';
@@ -141,20 +142,12 @@ async function readCopy({ io }: Setting, file: string): Promise<AuditLine[]> {
     .split('\n')
     .filter((line) => line.trim() !== '')
     .map((line, index) => {
-      const parsed = anyAuditLineSchema.safeParse(jsonOf(line));
+      const parsed = anyAuditLineSchema.safeParse(parseJson(line));
       if (parsed.success) return parsed.data;
       throw new CliError(EXIT.usage, `${file}, line ${index + 1}: not a line of the audit`, {
         next: 'holdfast audit export writes such a file',
       });
     });
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 export const registerAudit: Register = (program, io) => {

@@ -6,7 +6,7 @@ import { request as httpRequest, type IncomingHttpHeaders, type RequestOptions }
 import type * as z from 'zod';
 import { type Problem, problemSchema } from '../../schemas/api.ts';
 import { nameSchema } from '../../schemas/names.ts';
-import { isByDate, readAnswer, unreachableBecause } from '../system/index.ts';
+import { isByDate, parseJson, readAnswer, unreachableBecause } from '../system/index.ts';
 import type { Connection } from './context.ts';
 import { CliError, EXIT, type ExitCode } from './exit.ts';
 
@@ -78,7 +78,7 @@ export class Client {
   /** @throws {CliError} with the exit code and the next step; {@link Refused} when the coordinator said no. */
   async call<T>(schema: z.ZodType<T>, request: Request): Promise<Answer<T>> {
     const answer = await this.#exchange(request);
-    const sent = parsedJson(answer.text);
+    const sent = parseJson(answer.text);
     if (answer.status >= 200 && answer.status < 300) {
       const parsed = schema.safeParse(sent);
       if (parsed.success) return { sent, value: parsed.data, status: answer.status };
@@ -235,14 +235,5 @@ function nextOf(problem: Problem): { next?: string } {
       return { next: 'look at the new configuration (`holdfast config get`) and run the command again' };
     default:
       return {};
-  }
-}
-
-function parsedJson(text: string): unknown {
-  if (text === '') return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -6,7 +6,7 @@ import { chmod, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promise
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import * as z from 'zod';
-import { errnoOf, textOf } from '../system/index.ts';
+import { errnoOf, parseJson, textOf } from '../system/index.ts';
 import { CliError, EXIT, whyUnreadable } from './exit.ts';
 import type { Io } from './io.ts';
 
@@ -47,7 +47,7 @@ export async function readContext(env: Io['env']): Promise<SavedContext> {
     if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return {};
     throw new CliError(EXIT.notSetUp, `cannot read ${path}: ${whyUnreadable(error)}`);
   }
-  const parsed = savedSchema.safeParse(jsonOrUndefined(text));
+  const parsed = savedSchema.safeParse(parseJson(text));
   if (parsed.success) return parsed.data;
   throw new CliError(EXIT.notSetUp, `${path} is not a saved context`, {
     next: '`holdfast context set` writes it anew after you have removed it',
@@ -145,12 +145,4 @@ const given = (value: string | undefined) => (value === undefined || value === '
 
 function codeOf(error: unknown): string {
   return errnoOf(error) ?? textOf(error);
-}
-
-function jsonOrUndefined(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

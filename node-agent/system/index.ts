@@ -15,6 +15,7 @@ export { errnoOf, textOf } from './errors.ts';
 export { FileWriteError, readIfThere, syncDirectory, watchForFile, writeFileDurably } from './files.ts';
 export { type FollowOptions, followLines } from './follow.ts';
 export { readAnswer } from './http-answer.ts';
+export { parseJson } from './json.ts';
 export { type Log, silent } from './log.ts';
 export {
   containerKind,
