@@ -32,6 +32,13 @@ enum {
   TREE_DEPTH = 12,
 };
 
+struct below {
+  int directory, depth;
+  bool (*visit)(pid_t);
+};
+
+static bool each_process_below(const struct entry *e, void *data);
+
 /* Calls `visit` for every process of a cgroup and of those below it, until it returns false. */
 static bool each_process(int directory, int depth, bool (*visit)(pid_t))
 {
@@ -55,33 +62,19 @@ static bool each_process(int directory, int depth, bool (*visit)(pid_t))
     }
     close(procs);
   }
-  if (depth >= TREE_DEPTH)
-    return true;
+  return depth >= TREE_DEPTH || each_entry(directory, each_process_below, &(struct below){directory, depth, visit});
+}
 
-  /* getdents64 rather than readdir, which allocates. */
-  struct entry {
-    uint64_t inode;
-    int64_t offset;
-    uint16_t length;
-    uint8_t type;
-    char name[];
-  };
-  _Alignas(8) char entries[4096];
-  bool more = true;
-  long got;
-  while (more && (got = syscall(SYS_getdents64, directory, entries, sizeof entries)) > 0) {
-    for (long at = 0; more && at < got;) {
-      struct entry *e = (struct entry *)(entries + at);
-      at += e->length;
-      if (e->type != DT_DIR || strcmp(e->name, ".") == 0 || strcmp(e->name, "..") == 0)
-        continue;
-      int child = openat(directory, e->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-      if (child < 0)
-        continue;
-      more = each_process(child, depth + 1, visit);
-      close(child);
-    }
-  }
+static bool each_process_below(const struct entry *e, void *data)
+{
+  const struct below *b = data;
+  if (e->type != DT_DIR || strcmp(e->name, ".") == 0 || strcmp(e->name, "..") == 0)
+    return true;
+  int child = openat(b->directory, e->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (child < 0)
+    return true;
+  bool more = each_process(child, b->depth + 1, b->visit);
+  close(child);
   return more;
 }
 

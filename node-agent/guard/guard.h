@@ -14,6 +14,7 @@
  *   force.c     firing: kill, delete, read back, repeat
  *   reset.c     the last word: when a watchdog is petted, and a reset by sysrq
  *   watchdog.c  the watchdog device
+ *   directory.c  the names in a directory
  *   mount.c     file systems: unmount them, and kill who keeps them
  *   drbd.c      DRBD resources: demote them
  *   drbd-module.c  the way to DRBD's kernel module
@@ -187,6 +188,18 @@ void watchdog_pet(void);
 void watchdog_close(void);
 /* The same; one that cannot be stopped gets a long time-out. */
 void watchdog_leave(void);
+
+/* directory.c */
+/* As getdents64 writes it. */
+struct entry {
+  uint64_t inode;
+  int64_t offset;
+  uint16_t length;
+  uint8_t type; /* DT_DIR and the like */
+  char name[];
+};
+/* Calls `visit` for what is in a directory until it returns false; then it is false as well. */
+bool each_entry(int directory, bool (*visit)(const struct entry *, void *), void *data);
 
 /* mount.c */
 bool mount_is_held(struct mounted *m);

@@ -7,7 +7,6 @@
  */
 #include "guard.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -98,39 +97,18 @@ static bool note_sight(const struct mount_line *l, void *data)
   return !s->here;
 }
 
-/* Calls `visit` for the names in a directory until it returns false. getdents64 rather than readdir, which allocates. */
-static void each_name(int directory, bool (*visit)(const char *, void *), void *data)
-{
-  struct entry {
-    uint64_t inode;
-    int64_t offset;
-    uint16_t length;
-    uint8_t type;
-    char name[];
-  };
-  _Alignas(8) char entries[2048];
-  bool more = true;
-  long got;
-  while (more && (got = syscall(SYS_getdents64, directory, entries, sizeof entries)) > 0)
-    for (long at = 0; more && at < got;) {
-      struct entry *e = (struct entry *)(entries + at);
-      at += e->length;
-      more = visit(e->name, data);
-    }
-}
-
 struct superblock {
   int sys_fs;
   const char *device;
   bool active;
 };
 
-static bool note_superblock(const char *fstype, void *data)
+static bool note_superblock(const struct entry *fstype, void *data)
 {
   struct superblock *s = data;
   char path[600];
-  snprintf(path, sizeof path, "%s/%s", fstype, s->device);
-  s->active = fstype[0] != '.' && faccessat(s->sys_fs, path, F_OK, 0) == 0;
+  snprintf(path, sizeof path, "%s/%s", fstype->name, s->device);
+  s->active = fstype->name[0] != '.' && faccessat(s->sys_fs, path, F_OK, 0) == 0;
   return !s->active;
 }
 
@@ -147,7 +125,7 @@ static bool superblock_active(const struct mounted *m)
   s.sys_fs = open("/sys/fs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (s.sys_fs < 0)
     return false;
-  each_name(s.sys_fs, note_superblock, &s);
+  each_entry(s.sys_fs, note_superblock, &s);
   close(s.sys_fs);
   return s.active;
 }
@@ -284,10 +262,10 @@ struct files {
   bool on;
 };
 
-static bool note_file(const char *name, void *data)
+static bool note_file(const struct entry *e, void *data)
 {
   struct files *f = data;
-  f->on = name[0] != '.' && link_is_on(f->directory, name);
+  f->on = e->name[0] != '.' && link_is_on(f->directory, e->name);
   return !f->on;
 }
 
@@ -298,7 +276,7 @@ static bool uses_it(int process)
   struct files f = {.directory = openat(process, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
   if (f.directory < 0)
     return false;
-  each_name(f.directory, note_file, &f);
+  each_entry(f.directory, note_file, &f);
   close(f.directory);
   return f.on;
 }
@@ -336,19 +314,19 @@ static void unmount_in_namespace_of(int process, const char *pid)
 }
 
 /* By a pidfd that was opened before it was looked at: a process id that was used again is never signalled. */
-static bool deal_with(const char *name, void *data)
+static bool deal_with(const struct entry *e, void *data)
 {
   (void)data;
-  pid_t pid = (pid_t)strtol(name, NULL, 10);
+  pid_t pid = (pid_t)strtol(e->name, NULL, 10);
   if (pid <= 1 || pid == getpid() || pid == getppid())
     return true;
   int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-  int process = pidfd < 0 ? -1 : openat(proc_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int process = pidfd < 0 ? -1 : openat(proc_fd, e->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (process >= 0) {
     if (uses_it(process))
       syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
     else
-      unmount_in_namespace_of(process, name);
+      unmount_in_namespace_of(process, e->name);
     close(process);
   }
   if (pidfd >= 0)
@@ -375,7 +353,7 @@ _Noreturn static void unmount_and_exit(const struct mounted *m, bool no_server)
     namespaces[0] = s.st_ino;
     namespace_count = 1;
     lseek(proc_fd, 0, SEEK_SET);
-    each_name(proc_fd, deal_with, NULL);
+    each_entry(proc_fd, deal_with, NULL);
     nanosleep(&(struct timespec){.tv_nsec = CHILD_PAUSE_MS * 1000000L}, NULL);
   }
   _exit(1);
