@@ -1,7 +1,8 @@
 /** The scripts in the shells they are for. zsh and fish are Debian's, unpacked for this test and not installed. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { stat } from 'node:fs/promises';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
@@ -14,10 +15,16 @@ const dist = resolve(import.meta.dirname, '../../../dist');
 const LIBRARIES = 'usr/lib/x86_64-linux-gnu';
 
 let cluster: Stub;
+/** fish writes into it. */
+let home: string;
 before(async () => {
   cluster = await stubCluster();
+  home = await mkdtemp(join(tmpdir(), 'holdfast-shells-'));
 });
-after(() => cluster.close());
+after(async () => {
+  await cluster.close();
+  await rm(home, { recursive: true });
+});
 
 async function output(shell: string, args: readonly string[], root?: string): Promise<string> {
   const { stdout } = await run(shell, args, {
@@ -25,7 +32,7 @@ async function output(shell: string, args: readonly string[], root?: string): Pr
     env: {
       ...cluster.env,
       PATH: `${dist}:/usr/bin:/bin`,
-      HOME: '/nonexistent',
+      HOME: home,
       TERM: 'dumb',
       LC_ALL: 'C.UTF-8',
       ...(root === undefined ? {} : { ROOT: root, LD_LIBRARY_PATH: join(root, LIBRARIES) }),
