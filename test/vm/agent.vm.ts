@@ -72,6 +72,12 @@ scenario(
     }
     equal((await cluster.product.why(GROUP)).lastGrant?.epoch, epoch, 'nothing was granted anew');
     say(`longest pause of the writer ${Math.round(writer.longestGap(sinceMs).ms)} ms`);
+    await cluster.configure({});
+  },
+  // an emulated processor needs 5 s to start an agent, longer than the default lease leaves
+  async (cluster) => {
+    await cluster.configure({ lease: 'wan' });
+    await cluster.product.healthy(GROUP);
   },
 );
 

@@ -16,8 +16,15 @@ export const VIP = '192.0.2.10';
 export const GROUP = 'db';
 const NODES = ['alice', 'bob'] as const;
 
-const documentWith = (requiresUplink: boolean) => `cluster: shop
+interface Choice {
+  /** Whether the group is given up by a node that has lost the coordinator, though its voters still hear of it. */
+  readonly requiresUplink?: boolean;
+  readonly lease?: 'default' | 'wan';
+}
+
+const documentWith = ({ requiresUplink = false, lease = 'default' }: Choice) => `cluster: shop
 nodes: [alice, bob]
+lease: ${lease}
 groups:
   ${GROUP}:
     on: [alice, bob]${requiresUplink ? '\n    requires: uplink' : ''}
@@ -93,16 +100,16 @@ export class VmCluster {
     await first.mustExec('drbdadm wait-connect r0 && drbdadm new-current-uuid --clear-bitmap r0/0');
     await first.mustExec('drbdadm primary r0 && drbdadm secondary r0');
     await Promise.all(this.machines.map(async (machine) => await this.product.join(machine, ALLOW)));
-    await this.configure({ requiresUplink: false });
+    await this.configure({});
     // on whichever node tells first that its copy is complete
     await this.product.settled(GROUP, 'running', { deadlineMs: 180_000 });
     await this.product.healthy(GROUP);
   }
 
-  /** Whether the group is given up by a node that has lost the coordinator, though its voters still hear of it. Restarts nothing. */
-  async configure({ requiresUplink }: { requiresUplink: boolean }): Promise<void> {
+  /** Applies the document with these choices; restarts nothing. */
+  async configure(choice: Choice): Promise<void> {
     const file = join(this.#rack.dir, 'shop.yaml');
-    await writeFile(file, documentWith(requiresUplink));
+    await writeFile(file, documentWith(choice));
     await this.product.apply(file);
   }
 

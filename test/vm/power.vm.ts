@@ -55,7 +55,7 @@ for (const [cables, links] of [
       await Promise.all(links.map(async (link) => await owner.mend(link)));
       await owner.ready();
       await cluster.demoted(owner);
-      await cluster.configure({ requiresUplink: false });
+      await cluster.configure({});
     },
     // the agents still meet on the other network, where one would go on by the promise of the other
     async (cluster) => await cluster.configure({ requiresUplink: true }),
