@@ -201,8 +201,8 @@ scenarioAlone(
       await product.startCoordinator();
       await product.createCluster();
       await machine.start();
-      await machine.mustExec('modprobe i6300esb && echo i6300esb > /etc/modules-load.d/watchdog.conf');
       await product.install(machine);
+      await machine.mustExec(LOAD_SOFTDOG.replaceAll('softdog', 'i6300esb'));
       await product.join(machine, ['service=nginx.service'], ['--reset=watchdog']);
       const file = join(rack.dir, 'shop.yaml');
       await writeFile(file, ONE_NODE);
