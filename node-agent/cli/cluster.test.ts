@@ -52,7 +52,23 @@ describe('cluster create', () => {
     equal(await saved(), null);
     await ran(['context', 'set', '--cluster', 'other'], { env });
     const { err } = await ran(['cluster', 'create', 'shop', '--url', stub.url, '--token-file', tokenFile], { env });
+    match(
+      err,
+      /context\.json says otherwise and was left as it is.*holdfast context set --url http:\S+ --cluster shop --token-file/,
+    );
     match(err, /next, for each machine: holdfast --cluster shop node token create/);
     deepEqual(await saved(), { cluster: 'other' });
+  });
+
+  it('says when the environment comes before what it saves, and when it cannot save', async () => {
+    const args = ['cluster', 'create', 'shop', '--url', stub.url, '--token-file', tokenFile];
+    const { err } = await ran(args, { env: { XDG_CONFIG_HOME: home, HOLDFAST_URL: 'http://192.0.2.1' } });
+    match(err, /warning: HOLDFAST_URL in the environment come/);
+    const file = join(home, 'file');
+    await writeFile(file, '');
+    const unsaved = await ran(args, { env: { XDG_CONFIG_HOME: file } });
+    equal(unsaved.exit, 0);
+    equal(unsaved.out, 'cluster shop is made\n');
+    match(unsaved.err, /could not be written/);
   });
 });

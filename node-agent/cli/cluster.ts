@@ -1,8 +1,10 @@
 /** Clusters: making and listing them, and the operator's word after a restore. */
+import { isDeepStrictEqual } from 'node:util';
 import { type Command, Option } from 'commander';
 import * as z from 'zod';
 import { type ClusterKeys, clusterKeysSchema, clusterListSchema, LOCATIONS } from '../../schemas/api.ts';
-import { contextOf, readContext, saveContext } from './context.ts';
+import { textOf } from '../system/index.ts';
+import { contextOf, contextPath, readContext, saveContext } from './context.ts';
 import { act } from './operation.ts';
 import { routes } from './routes.ts';
 import { printJson, type Register, type Setting, settingOf } from './setting.ts';
@@ -13,20 +15,42 @@ async function create(setting: Setting, name: string, { location }: { readonly l
   await client.call(z.unknown(), { method: 'POST', path: routes.clusters, body: { name, location } });
   if (setting.json) printJson(setting.io, { schema: 'holdfast/cluster/v1', name });
   else setting.io.data(`cluster ${name} is made`);
-  const saved = await saveFirst(setting, name);
-  if (saved !== undefined) setting.io.note(`saved in ${saved}: commands to come are for this cluster`);
-  const named = saved === undefined ? ` --cluster ${name}` : '';
+  const named = (await savedFor(setting, name)) ? '' : ` --cluster ${name}`;
   setting.io.note(`next, for each machine: holdfast${named} node token create --node NAME`);
 }
 
 /**
- * Who says on the command line where everything is, and has saved nothing yet, need not say it again.
- * @returns where it was saved.
+ * Who says on the command line where everything is, and has saved nothing yet, need not say it again. The cluster is made already, so
+ * whatever keeps it from being saved is only told.
+ * @returns whether the commands to come are for this cluster by what is saved.
  */
-async function saveFirst({ io, options }: Setting, cluster: string): Promise<string | undefined> {
-  if (options.url === undefined || options.tokenFile === undefined || options.tokenFile === '-') return undefined;
-  if (Object.keys(await readContext(io.env)).length > 0) return undefined;
-  return await saveContext(io.env, contextOf({ ...options, cluster }));
+async function savedFor({ io, options }: Setting, cluster: string): Promise<boolean> {
+  const { url, tokenFile } = options;
+  if (url === undefined || tokenFile === undefined || tokenFile === '-') return false;
+  const path = contextPath(io.env);
+  const wanted = contextOf({ ...options, cluster });
+  const again = `holdfast context set --url ${wanted.url} --cluster ${cluster} --token-file ${wanted.tokenFile}`;
+  try {
+    const before = await readContext(io.env);
+    if (isDeepStrictEqual(before, wanted)) return true;
+    if (Object.keys(before).length > 0) {
+      io.note(
+        `warning: ${path} says otherwise and was left as it is: commands to come go by it. To have them go here: ${again}`,
+      );
+      return false;
+    }
+    io.note(`saved in ${await saveContext(io.env, wanted)}: commands to come are for this cluster`);
+  } catch (error) {
+    io.note(
+      `warning: ${path} could not be written (${textOf(error)}); commands to come need --url, --cluster and --token-file`,
+    );
+    return false;
+  }
+  const other = ['HOLDFAST_URL', 'HOLDFAST_CLUSTER', 'HOLDFAST_TOKEN', 'HOLDFAST_TOKEN_FILE'].filter(
+    (key) => io.env[key],
+  );
+  if (other.length > 0) io.note(`warning: ${other.join(' and ')} in the environment come before that`);
+  return other.length === 0;
 }
 
 async function list(setting: Setting): Promise<void> {

@@ -26,6 +26,7 @@ export interface ServeOptions {
 /** sysexits: EX_USAGE, EX_TEMPFAIL, EX_CONFIG. */
 const EXIT = { ok: 0, failed: 1, usage: 64, locked: 75, config: 78 } as const;
 const TOKEN_BYTES = 32;
+const TELL_AGAIN_MS = 5_000;
 /** How much of what workerd says before it listens is kept, to tell why it did not. */
 const KEPT_STDERR_CHARACTERS = 16_384;
 
@@ -75,8 +76,7 @@ async function run({ listen, data, coordinatorDir }: ServeOptions): Promise<numb
     }));
     const first = await Promise.race([listeningPort(child), ended]);
     if (typeof first === 'number') {
-      const unheard = await tellServiceManager({ state: 'ready', status: `listens on ${address.host}:${first}` });
-      if (unheard !== undefined) say(unheard);
+      void tellReady(`listens on ${address.host}:${first}`, stop.requested);
       process.stdout.write(
         `holdfast coordinator ready on http://${address.host}:${first} (data ${data}, admin token ${join(data, 'admin.token')})\n`,
       );
@@ -93,6 +93,16 @@ async function run({ listen, data, coordinatorDir }: ServeOptions): Promise<numb
     return code === null ? EXIT.failed : code;
   } finally {
     stop.dispose();
+  }
+}
+
+/** Until the service manager has heard it: it would end a coordinator that never said that it is ready. */
+async function tellReady(status: string, ended: () => boolean): Promise<void> {
+  while (!ended()) {
+    const unheard = await tellServiceManager({ state: 'ready', status });
+    if (unheard === undefined) return;
+    say(unheard);
+    await new Promise((resolve) => setTimeout(resolve, TELL_AGAIN_MS).unref());
   }
 }
 

@@ -88,9 +88,9 @@ test('lines of an older database stay, are listed with their ends, and stand in 
   await coordinator.createCluster('old');
   for (const statement of [
     'DROP TABLE incident',
-    'DROP TABLE incident_sign',
     'DROP TABLE cluster_key',
     'DROP INDEX decision_of_group',
+    'DROP INDEX event_of_group',
     'DROP INDEX audit_ends',
     ...['ends', 'prev', 'hash'].map((column) => `ALTER TABLE audit DROP COLUMN ${column}`),
     `INSERT INTO audit (at, who, who_id, role, what, status, reason, key, body_sha256, answer) VALUES

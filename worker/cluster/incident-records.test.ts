@@ -24,9 +24,9 @@ async function clusterWith(name: string, events: readonly Logged[]): Promise<voi
   for (const statement of [
     'DELETE FROM event',
     'DROP TABLE incident',
-    'DROP TABLE incident_sign',
     'DROP TABLE cluster_key',
     'DROP INDEX decision_of_group',
+    'DROP INDEX event_of_group',
     'UPDATE schema_version SET version = 6',
   ])
     await coordinator.sql(name, statement);
@@ -59,15 +59,14 @@ interface Expected {
 function byReadingAll(events: readonly Logged[]): Expected[] {
   const found: { group: string; opening: number; sign: number | null; closing: number | null }[] = [];
   const open = new Map<string, (typeof found)[number]>();
-  const signs = new Map<string, number>();
+  const signs = new Map<string, number[]>();
   for (const { seq, kind, group } of events) {
     if (group === null) continue;
     const opened = open.get(group);
-    const sign = signs.get(group);
-    const recent = sign !== undefined && (seq - sign) * 1_000 <= INCIDENT_SIGN_MS;
-    if (opened === undefined && kind === 'resource.failed' && !recent) signs.set(group, seq);
+    if (kind === 'resource.failed') signs.set(group, [...(signs.get(group) ?? []), seq]);
     if (opened === undefined && OPENING.includes(kind)) {
-      const begun = { group, opening: seq, sign: recent ? sign : null, closing: null };
+      const recent = signs.get(group)?.find((sign) => (seq - sign) * 1_000 <= INCIDENT_SIGN_MS);
+      const begun = { group, opening: seq, sign: recent ?? null, closing: null };
       open.set(group, begun);
       found.push(begun);
     }
@@ -153,6 +152,7 @@ test('a resource that failed long ago, and was restarted in place, is no sign of
     'past-limit': [[4_999 - limit], 10_000],
     'newer-sign': [[10, 4_990], 20_000],
     'first-of-two': [[4_900, 4_990], 110_000],
+    'first-within': [[4_990 - limit, 4_700, 4_990], 310_000],
   } as const)) {
     await clusterWith(name, incident(failures));
     const { body } = await coordinator.admin('GET', `/v1/clusters/${name}/incidents`);
@@ -175,6 +175,10 @@ test('a page is read by indices, however long the log', async () => {
     [
       "SELECT record FROM decision WHERE service_group = 'a' AND at BETWEEN 1 AND 2",
       ['SEARCH decision USING INDEX decision_of_group (service_group=? AND at>? AND at<?)'],
+    ],
+    [
+      "SELECT at, kind FROM event WHERE service_group = 'a' AND seq < 9 AND at >= 1 ORDER BY seq DESC",
+      ['SEARCH event USING INDEX event_of_group (service_group=? AND seq<?)'],
     ],
   ] as const) {
     const plan = await coordinator.sql('plan', `EXPLAIN QUERY PLAN ${query}`);

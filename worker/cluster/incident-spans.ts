@@ -14,7 +14,8 @@ const OPENING: readonly string[] = [
 const CLOSING: readonly string[] = ['group.running', 'group.degraded', 'group.stopped'] satisfies EventKind[];
 /** The first sign, before the group was given up: it is not served from then on. A restart in place may have helped, which no event tells. */
 const SIGN: EventKind = 'resource.failed';
-const SIGN_GONE: EventKind = 'resource.recovered';
+/** What failed before one of these has nothing to do with what comes after it. */
+const ALL_CLEAR: readonly string[] = [...CLOSING, 'resource.recovered' satisfies EventKind];
 
 /** An event as its row has it; `at` in milliseconds. */
 export type Logged = {
@@ -32,39 +33,41 @@ export type SpanRow = {
   readonly closing: number | null;
 };
 
-/** Call it with each event, in order, in the transaction that writes it. */
+/** Call it with each event, in order, in the transaction that writes it, before or after it is written. */
 export function followIncidents(sql: SqlStorage, { seq, at, kind, service_group: group }: Logged): void {
   if (group === null) return;
   if (OPENING.includes(kind)) {
     // a group has one open incident: what happens meanwhile belongs to it
     sql.exec(
-      `INSERT OR IGNORE INTO incident (opening, service_group, sign_at)
-       VALUES (?, ?, (SELECT at FROM incident_sign WHERE service_group = ? AND at >= ?))`,
+      'INSERT OR IGNORE INTO incident (opening, service_group, sign_at) VALUES (?, ?, ?)',
       seq,
       group,
-      group,
-      at - INCIDENT_SIGN_MS,
+      firstSign(sql, { seq, at, group }),
     );
   } else if (CLOSING.includes(kind)) {
     sql.exec('UPDATE incident SET closing = ? WHERE service_group = ? AND closing IS NULL', seq, group);
-    sql.exec('DELETE FROM incident_sign WHERE service_group = ?', group);
-  } else if (kind === SIGN) {
-    sql.exec(
-      `INSERT INTO incident_sign (service_group, at) VALUES (?, ?)
-       ON CONFLICT (service_group) DO UPDATE SET at = excluded.at WHERE at < ?`,
-      group,
-      at,
-      at - INCIDENT_SIGN_MS,
-    );
-  } else if (kind === SIGN_GONE) {
-    sql.exec('DELETE FROM incident_sign WHERE service_group = ?', group);
   }
+}
+
+/** @returns when a resource of the group failed first, INCIDENT_SIGN_MS before this at most, and nothing was well since; null if none did. */
+function firstSign(sql: SqlStorage, { seq, at, group }: { seq: number; at: number; group: string }): number | null {
+  const events = sql.exec<{ at: number; kind: string }>(
+    'SELECT at, kind FROM event WHERE service_group = ? AND seq < ? AND at >= ? ORDER BY seq DESC',
+    group,
+    seq,
+    at - INCIDENT_SIGN_MS,
+  );
+  let first: number | null = null;
+  for (const event of events) {
+    if (ALL_CLEAR.includes(event.kind)) break;
+    if (event.kind === SIGN) first = event.at;
+  }
+  return first;
 }
 
 /** Follows the whole log anew; call it in a transaction. */
 export function rebuildIncidents(sql: SqlStorage): void {
   sql.exec('DELETE FROM incident');
-  sql.exec('DELETE FROM incident_sign');
   const events = sql.exec<Logged>('SELECT seq, at, kind, service_group FROM event ORDER BY seq').toArray();
   for (const event of events) followIncidents(sql, event);
 }

@@ -32,7 +32,10 @@ export function onEnrol(state: ClusterState, name: string, publicKey: string, no
   const barred = again && known.publicKey !== publicKey ? withBarred(state, name) : state;
   const joined = withNode(barred, newNode(name, publicKey, now));
   return {
-    state: withVolatile(joined, { nodes: withoutKeys(joined.volatile.nodes, [name]) }),
+    state: withVolatile(joined, {
+      nodes: withoutKeys(joined.volatile.nodes, [name]),
+      toldRefusals: withoutKeys(joined.volatile.toldRefusals, [name]),
+    }),
     effects: [
       event(now, {
         kind: again ? 'node.rejoined' : 'node.joined',

@@ -7,7 +7,7 @@ export const incidents: Migration = {
     // `opening`, `closing`: sequence numbers of events
     'CREATE TABLE incident (opening INTEGER PRIMARY KEY, service_group TEXT NOT NULL, sign_at INTEGER, closing INTEGER)',
     'CREATE UNIQUE INDEX incident_open ON incident (service_group) WHERE closing IS NULL',
-    'CREATE TABLE incident_sign (service_group TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID',
     'CREATE INDEX decision_of_group ON decision (service_group, at)',
+    'CREATE INDEX event_of_group ON event (service_group, seq)',
   ],
 };
