@@ -1,6 +1,6 @@
 /**
  * Test reporter: at the end one plain line, `N passed, N failed, N skipped`, after the names of what was skipped and why.
- * Suites are not counted, only tests. With HOLDFAST_TELL_PASSED in the environment each test that passed is named, too.
+ * Suites are not counted, only tests. With HOLDFAST_TELL_PASSED in the environment what passed is named, too, suites among it.
  */
 export default async function* closingLine(source) {
   let passed = 0;
@@ -20,8 +20,8 @@ export default async function* closingLine(source) {
       failures.push(`${file ?? ''}: ${name}`);
     } else if (reason !== undefined)
       skipped.push(`${name}: ${reason === true || reason === '' ? 'no reason given' : reason}`);
-    else if (!isSuite) {
-      passed += 1;
+    else {
+      if (!isSuite) passed += 1;
       passes.push(`${file ?? ''}: ${name}`);
     }
   }

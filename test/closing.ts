@@ -7,7 +7,7 @@ export interface Closing {
   readonly failures: readonly TestName[];
   /** What was skipped, each with its reason. */
   readonly skipped: readonly string[];
-  /** Failed at first, and passed when their file was run again alone. Counted as passed. */
+  /** Failed in one of two looks, and passed in the other. Counted as passed. */
   readonly late: readonly TestName[];
 }
 
@@ -49,8 +49,8 @@ export function brokenClosing(what: string, code: number, said?: Closing): Closi
 }
 
 /**
- * What failed in `first` was run again.
- * @param again what came of it, with the names of what passed. Only a test that is among them is no failure any more.
+ * The files with failures in `first` were run again, whole.
+ * @param again what came of it; both with the names of what passed. A test that passed in either is no failure any more.
  */
 export function withSecondLook(first: Closing, again: Closing): Closing {
   const isIn = (list: readonly TestName[], one: TestName) =>
@@ -58,24 +58,13 @@ export function withSecondLook(first: Closing, again: Closing): Closing {
   const late = first.failures.filter((one) => isIn(again.passes, one) && !isIn(again.failures, one));
   const still = first.failures.filter((one) => !isIn(late, one));
   const onlyThen = again.failures.filter((one) => !isIn(first.failures, one));
+  const once = onlyThen.filter((one) => isIn(first.passes, one));
   return {
     ...first,
     passed: first.passed + late.length,
-    failures: [...still, ...onlyThen],
-    late: [...first.late, ...late],
+    failures: [...still, ...onlyThen.filter((one) => !isIn(once, one))],
+    late: [...first.late, ...late, ...once],
   };
-}
-
-/**
- * The words for node's runner that have it run these tests and no others. A test inside of another one has failed together with it, and is
- * run by it.
- */
-export function onlyThese(tests: readonly TestName[]): string[] {
-  const files = [...new Set(tests.map(({ file }) => file))];
-  // a file that ended badly bears its own path as name
-  if (tests.some(({ file, name }) => file.endsWith(name))) return files;
-  const patterns = tests.map(({ name }) => `^${name.replaceAll(/[.*+?^${}()|[\]\\/]/g, '\\$&')}$`);
-  return [...new Set(patterns)].map((pattern) => `--test-name-pattern=${pattern}`).concat(files);
 }
 
 /** Several runs as one: the names of all that did not simply pass, then one line with the sums. */
@@ -87,7 +76,7 @@ export function renderClosings(closings: readonly Closing[]): string {
   const named = ({ file, name }: TestName) => (file === '' ? name : `${file}: ${name}`);
   const lines = [
     ...skipped.map((line) => `skipped: ${line}`),
-    ...late.map((failure) => `passed only when it was run again: ${named(failure)}`),
+    ...late.map((failure) => `passed in one of two looks: ${named(failure)}`),
     ...failures.map((failure) => `failed: ${named(failure)}`),
     `${passed} passed, ${failures.length} failed${skipped.length === 0 ? '' : `, ${skipped.length} skipped`}`,
   ];
