@@ -178,11 +178,12 @@ export class SignedHttp {
     };
     return new Promise((resolve, reject) => {
       const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, options, (response) => {
-        readAnswer(response, MAX_REPLY_BYTES).then((bytes) => {
+        const judged = readAnswer(response, MAX_REPLY_BYTES).then((bytes) => {
           this.keepNonce(response.headers);
           const { statusCode: status = 0, headers: said } = response;
-          resolve(this.#judged({ path: url.pathname, id, clusterKey }, status, said, bytes));
-        }, reject);
+          return this.#judged({ path: url.pathname, id, clusterKey }, status, said, bytes);
+        });
+        judged.then(resolve, reject);
       });
       request.on('error', reject);
       request.end(body);
