@@ -2,11 +2,13 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { appliedSchema, configurationSchema, type Plan, planSchema } from '../../schemas/api.ts';
+import { followApplied } from './applied.ts';
 import { type Answer, Client, Refused } from './client.ts';
 import { planText, problemLines } from './configuration-text.ts';
 import { connectionFrom } from './context.ts';
 import { CliError, EXIT, whyUnreadable } from './exit.ts';
 import type { Io } from './io.ts';
+import { durationOption } from './operation.ts';
 import { registerRevisions } from './revisions.ts';
 import { revisionTag, routes } from './routes.ts';
 import { printJson, type Register, type Setting, settingOf } from './setting.ts';
@@ -79,29 +81,39 @@ async function plan(setting: Setting, file: string, detailedExitCode: boolean): 
 /** Effects that interrupt a service. */
 const INTERRUPTING: readonly Plan['effects'][number]['effect'][] = ['removed', 'moves', 'restarts'];
 
-async function apply(setting: Setting, file: string, options: { dryRun: boolean; yes: boolean }): Promise<void> {
+async function apply(
+  setting: Setting,
+  file: string,
+  options: { dryRun: boolean; yes: boolean; wait: string },
+): Promise<void> {
+  const waitMs = durationOption(options.wait, '--wait');
   if (options.dryRun) return plan(setting, file, false);
   const document = await readDocument(setting, file);
   const client = await connectFor(setting, document);
-  await putInForce(setting, client, document, { yes: options.yes, command: `holdfast apply ${file} --yes` });
+  const applied = await putInForce(setting, client, document, {
+    yes: options.yes,
+    command: `holdfast apply ${file} --yes`,
+  });
+  if (applied !== undefined && waitMs > 0) await followApplied(setting.io, client, applied, waitMs);
 }
 
 /**
  * Shows the plan, asks if it interrupts something, applies.
  * @param command what somebody has to call who cannot be asked.
+ * @returns what was carried out; undefined when there was nothing to change.
  */
 export async function putInForce(
   { io, json }: Setting,
   client: Client,
   document: Written,
   { yes, command }: { readonly yes: boolean; readonly command: string },
-): Promise<void> {
+): Promise<Plan | undefined> {
   const { value: planned } = await planOf(client, document);
   io.note(planText(planned, io));
   if (!planned.changed) {
     const unchanged = { ...planned, schema: 'holdfast/applied/v1', newRevision: planned.revision };
     if (json) printJson(io, unchanged);
-    return;
+    return undefined;
   }
   if (!yes) await agreed(io, planned, command);
   const answer = await judged(document, () =>
@@ -114,6 +126,7 @@ export async function putInForce(
   );
   if (json) printJson(io, answer.sent);
   else io.data(`applied: ${client.cluster} is at revision ${answer.value.newRevision}`);
+  return planned;
 }
 
 async function agreed(io: Io, planned: Plan, command: string): Promise<void> {
@@ -158,8 +171,16 @@ export const registerApply: Register = (program, io) => {
     .option('--dry-run', 'only show the plan', false)
     .option('--yes', 'do not ask, even when groups restart, move or are removed', false)
     .description('Configure the cluster by a document: shows the plan, asks if a service would be interrupted, applies')
-    .addHelpText('after', '\nExample: holdfast apply shop.yaml --dry-run')
-    .action((file: string, options: { dryRun: boolean; yes: boolean }, command: Command) =>
+    .option(
+      '--wait <duration>',
+      'how long to wait until every group that it touches is served; names what nodes refuse, as a masked unit',
+      '0s',
+    )
+    .addHelpText(
+      'after',
+      '\nExample: holdfast apply shop.yaml --dry-run\nExample: holdfast apply shop.yaml --wait 30s   (ends with 124 when a group is not served by then)',
+    )
+    .action((file: string, options: { dryRun: boolean; yes: boolean; wait: string }, command: Command) =>
       apply(settingOf(command, io), file, options),
     );
 };
