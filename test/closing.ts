@@ -4,11 +4,11 @@ export interface Closing {
   readonly passed: number;
   /** Only from a run that was asked to name them. */
   readonly passes: readonly TestName[];
-  readonly failures: readonly TestName[];
+  readonly failures: readonly Failure[];
   /** What was skipped, each with its reason. */
   readonly skipped: readonly string[];
-  /** Failed in one of two looks, and passed in the other. Counted as passed. */
-  readonly late: readonly TestName[];
+  /** Failed in one of two looks, and passed in the other. Counted as passed; the reason is that of the look that failed. */
+  readonly late: readonly Failure[];
 }
 
 export interface TestName {
@@ -17,7 +17,14 @@ export interface TestName {
   readonly name: string;
 }
 
+export interface Failure extends TestName {
+  /** The beginning of what was thrown, on one line; empty when nothing is known of it. */
+  readonly reason: string;
+}
+
 const COUNTS = /^(\d+) passed, (\d+) failed(?:, \d+ skipped)?$/;
+/** Begins the line after a failure. */
+const BECAUSE = '  because ';
 
 /** @returns undefined when the text has no counts: the run ended without a result. */
 export function parseClosing(text: string): Closing | undefined {
@@ -26,19 +33,26 @@ export function parseClosing(text: string): Closing | undefined {
   if (passed === undefined) return undefined;
   const after = (start: string) =>
     lines.filter((line) => line.startsWith(start)).map((line) => line.slice(start.length));
-  const namesAfter = (start: string) =>
-    after(start).map((said): TestName => {
-      const at = said.indexOf(': ');
-      return { file: said.slice(0, at), name: said.slice(at + 2) };
-    });
-  const failures = namesAfter('failed: ');
+  const failures = lines.flatMap((line, index): Failure[] => {
+    if (!line.startsWith('failed: ')) return [];
+    const next = lines[index + 1] ?? '';
+    return [
+      { ...nameIn(line.slice('failed: '.length)), reason: next.startsWith(BECAUSE) ? next.slice(BECAUSE.length) : '' },
+    ];
+  });
   if (failures.length !== Number(failed)) return undefined;
-  return { passed: Number(passed), passes: namesAfter('passed: '), failures, skipped: after('skipped: '), late: [] };
+  const passes = after('passed: ').map(nameIn);
+  return { passed: Number(passed), passes, failures, skipped: after('skipped: '), late: [] };
+}
+
+function nameIn(said: string): TestName {
+  const at = said.indexOf(': ');
+  return { file: said.slice(0, at), name: said.slice(at + 2) };
 }
 
 /** A run that ended without a result, or badly although nothing in it failed, as the one failure that it is. */
 export function brokenClosing(what: string, code: number, said?: Closing): Closing {
-  const failure = { file: '', name: `the run of ${what} ended without a result (exit ${code})` };
+  const failure = { file: '', name: `the run of ${what} ended without a result (exit ${code})`, reason: '' };
   return {
     passed: said?.passed ?? 0,
     passes: said?.passes ?? [],
@@ -73,7 +87,8 @@ export function renderClosings(closings: readonly Closing[]): string {
   const skipped = closings.flatMap((closing) => closing.skipped);
   const late = closings.flatMap((closing) => closing.late);
   const passed = closings.reduce((sum, closing) => sum + closing.passed, 0);
-  const named = ({ file, name }: TestName) => (file === '' ? name : `${file}: ${name}`);
+  const named = ({ file, name, reason }: Failure) =>
+    `${file === '' ? name : `${file}: ${name}`}${reason === '' ? '' : `\n${BECAUSE}${reason}`}`;
   const lines = [
     ...skipped.map((line) => `skipped: ${line}`),
     ...late.map((failure) => `passed in one of two looks: ${named(failure)}`),
