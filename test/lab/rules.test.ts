@@ -188,8 +188,10 @@ groups:
 
 test('as many groups as there may be, in chains, start in order on two nodes, and all move at a standby', {
   skip,
-  timeout: 300_000,
+  timeout: 900_000,
 }, async (t) => {
+  // ten seconds each on two idle processors: a machine with others on it is slower by the whole factor
+  const deadlineMs = 300_000;
   const chain = 5;
   const addresses = Array.from({ length: MAX_GROUPS }, (_, index) => `192.0.2.${index < 70 ? 30 + index : 31 + index}`);
   const lines = addresses.map((address, index) => {
@@ -206,11 +208,11 @@ test('as many groups as there may be, in chains, start in order on two nodes, an
       states.every(({ state, owner }) => state === 'running' && (on === undefined || owner === on))
     );
   };
-  await until(all, { deadlineMs: 120_000, everyMs: 500, what: 'every group to run' });
+  await until(all, { deadlineMs, everyMs: 500, what: 'every group to run' });
   t.diagnostic(`${MAX_GROUPS} groups up ${Math.round(monotonicMs() - appliedMs)} ms after they were applied`);
   const movedMs = monotonicMs();
-  await cluster.product.mustCli(['node', 'standby', 'alice', '--wait', '120s'], { deadlineMs: 130_000 });
-  await until(() => all('bob'), { deadlineMs: 120_000, everyMs: 500, what: 'every group to run on bob' });
+  await cluster.product.mustCli(['node', 'standby', 'alice', '--wait', '300s'], { deadlineMs: deadlineMs + 10_000 });
+  await until(() => all('bob'), { deadlineMs, everyMs: 500, what: 'every group to run on bob' });
   t.diagnostic(`all of them on bob ${Math.round(monotonicMs() - movedMs)} ms after the standby`);
   const events = await everyEvent(cluster);
   for (let index = 0; index < MAX_GROUPS; index += 1)
