@@ -4,6 +4,7 @@
  */
 import { CLOCK_GRANULARITY_MS } from '../../schemas/limits.ts';
 import type { Claim, Renewals, Reply } from '../../schemas/wire.ts';
+import { reportSoon } from './keep-pace.ts';
 import { isVoid, runningPromise } from './keep-promises.ts';
 import type { KeepState, Observed } from './keep-state.ts';
 
@@ -77,7 +78,7 @@ export function observe(state: KeepState, reply: Reply, nowMs: number): KeepStat
   const fresh = Object.entries(claims(next, nowMs)).some(
     ([group]) => state.observed[group]?.claim !== 'now' && !reply.refused.some((refusal) => refusal.group === group),
   );
-  return fresh ? { ...next, nextReportMs: nowMs } : next;
+  return fresh ? reportSoon(next, nowMs) : next;
 }
 
 /** The wait for a lease starts anew with each renewal of its owner, on this node's clock from when it hears of it. */

@@ -56,7 +56,11 @@ export function onRenewed(
   if (held.phase === 'lost' || held.phase === 'stuck') return nothing(state);
   if (nowMs >= stopInstant(state, held)) return lose(state, group, 'the coordinator’s answer came too late', nowMs);
   const untilMs = deadlineFrom(state, request);
-  const heard: Held = { ...held, coordinatorMs: Math.max(held.coordinatorMs, untilMs), alone: false };
+  const heard: Held = {
+    ...held,
+    coordinatorMs: Math.max(held.coordinatorMs, untilMs),
+    alone: held.alone === true && !isInGoodTime(state, held, untilMs, nowMs),
+  };
   const longer = extended(state, { group, held: heard, untilMs, stopMs: stopFrom(state, request) }, nowMs);
   const change = changeVoters(longer.held, answer, state);
   const obeyed = obey(change.held, answer, request);
@@ -65,6 +69,15 @@ export function onRenewed(
     state: obeyed.held.phase === held.phase ? next : leaveGoesOn(next, nowMs),
     effects: [...longer.effects, ...change.effects, ...obeyed.effects],
   };
+}
+
+/**
+ * Does an answer leave half of the time before the forced stop, or more? One that took longer is no sign that the coordinator is back: the
+ * next may come too late again, and every group would tell of it each time.
+ */
+function isInGoodTime(state: KeepState, held: Held, untilMs: number, nowMs: number): boolean {
+  const { leaseMs, stopMs } = state.timing;
+  return stopInstant(state, { ...held, deadlineMs: untilMs }) - nowMs >= (leaseMs - stopMs) / 2;
 }
 
 /** A longer lease, with what the guard must hear of it. Never a shorter one. */

@@ -4,6 +4,7 @@
  * Pure, as keep.ts.
  */
 import { drain } from './keep-orders.ts';
+import { reportSoon } from './keep-pace.ts';
 import type { Held, KeepEffect, KeepOutcome, KeepState } from './keep-state.ts';
 
 /** The coordinator answers and orders nothing, and nothing is being stopped: after this time it will not. */
@@ -11,7 +12,7 @@ export const LEAVE_PATIENCE_MS = 10_000;
 
 export function onLeave(state: KeepState, nowMs: number): KeepOutcome {
   if (state.leaving !== undefined) return { state, effects: [] };
-  return { state: { ...state, leaving: { progressMs: nowMs }, nextReportMs: nowMs }, effects: [] };
+  return { state: reportSoon({ ...state, leaving: { progressMs: nowMs } }, nowMs), effects: [] };
 }
 
 /** @returns when everything is stopped without an order, ms; undefined: not now, or there is nothing to stop. */

@@ -18,7 +18,7 @@ export interface Held {
   readonly deadlineMs: number;
   /** What the coordinator alone gives. */
   readonly coordinatorMs: number;
-  /** It lives on promises, and that was told. */
+  /** It lives on promises, and that was told; until the coordinator answers in good time again. */
   readonly alone?: boolean;
   /** S of the timing that the deadline was counted by; left out: the present one. */
   readonly stopMs?: number;
@@ -106,6 +106,10 @@ export interface KeepState {
   readonly requests: ReadonlyMap<string, Request>;
   /** The number of the last request. */
   readonly sent: number;
+  /** The highest number of a request that was answered; those up to `sent` are under way. */
+  readonly answered: number;
+  /** There is something to report as soon as one of them is answered. */
+  readonly soon: boolean;
   readonly nextReportMs: number;
   /** Reports since the last answer. */
   readonly unanswered: number;
@@ -122,6 +126,8 @@ export interface KeepState {
 export type KeepEvent =
   | { readonly type: 'tick' }
   | { readonly type: 'nudge' }
+  /** Reports go another way from now on: what was sent before may be lost. */
+  | { readonly type: 'other-way' }
   /** P1: an authentic and new question of a peer. */
   | { readonly type: 'ask'; readonly ask: Pick<PeerAsk, 'id' | 'from' | 'leaseMs' | 'leases'> }
   /** O2: an authentic answer. */
@@ -216,6 +222,8 @@ export function newKeep(known: Pick<KeepState, Known>, nowMs: number): KeepState
     asks: {},
     askedMs: 0,
     sent: 0,
+    answered: 0,
+    soon: false,
     nextReportMs: 0,
     unanswered: 0,
     unansweredSinceMs: nowMs,

@@ -30,6 +30,7 @@ import {
   withHeld,
 } from './keep-lease.ts';
 import { leaveDue, leaveGoesOn, leaveOverdue, onLeave } from './keep-leave.ts';
+import { isCrowded, onOtherWay, reportSoon } from './keep-pace.ts';
 import {
   alone,
   askDue,
@@ -66,7 +67,9 @@ export function keep(state: KeepState, event: KeepEvent, nowMs: number): KeepOut
       return onTick(state, nowMs);
     case 'nudge':
     case 'news':
-      return nothing({ ...state, nextReportMs: Math.min(state.nextReportMs, nowMs) });
+      return nothing(reportSoon(state, nowMs));
+    case 'other-way':
+      return nothing(onOtherWay(state, nowMs));
     case 'reply':
       return onReply(state, event.reply, nowMs);
     case 'renewals':
@@ -79,12 +82,10 @@ export function keep(state: KeepState, event: KeepEvent, nowMs: number): KeepOut
     }
     case 'kept':
       return nothing(onKept(state, event));
-    case 'claimable':
-      return nothing({
-        ...state,
-        claimable: event.groups,
-        nextReportMs: mayClaimNow(state, event.groups, nowMs) ? nowMs : state.nextReportMs,
-      });
+    case 'claimable': {
+      const next = { ...state, claimable: event.groups };
+      return nothing(mayClaimNow(state, event.groups, nowMs) ? reportSoon(next, nowMs) : next);
+    }
     case 'closing':
       return nothing(onClosing(state, event.group));
     case 'stopped':
@@ -120,6 +121,7 @@ export function nextDue(state: KeepState, nowMs: number): number {
 /** Is it time to report: by the clock, because a wait has ended, or because there is a release to tell? */
 export function reportDue(state: KeepState, nowMs: number): boolean {
   if (nowMs >= state.nextReportMs) return true;
+  if (isCrowded(state)) return false;
   let lastSentMs = 0;
   for (const { sentMs } of state.requests.values()) lastSentMs = Math.max(lastSentMs, sentMs);
   if (lastSentMs < state.quarantineEndMs && nowMs >= state.quarantineEndMs) return true;
@@ -195,6 +197,7 @@ export function compose(
       ...state,
       requests,
       sent: request.number,
+      soon: false,
       unanswered: state.unanswered + 1,
       unansweredSinceMs,
       nextReportMs: nowMs + retry,
@@ -228,7 +231,8 @@ function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
   const request = before.requests.get(reply.id);
   // O1, P3: an answer to a request this process did not send proves nothing and extends nothing
   if (request === undefined) return nothing(before);
-  if (reply.problem !== undefined) return onProblem(before, reply.problem, nowMs);
+  const answered = Math.max(before.answered, request.number);
+  if (reply.problem !== undefined) return onProblem({ ...before, answered }, reply.problem, nowMs);
 
   const effects: KeepEffect[] = [];
   if (wasAway(before, nowMs)) effects.push({ kind: 'reconnected', awayMs: nowMs - before.lastAnswerMs });
@@ -237,13 +241,16 @@ function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
     ...before,
     unanswered: 0,
     lastAnswerMs: nowMs,
+    answered,
     instance: reply.instance,
     toldInstance: told ? reply.instance : null,
-    // what has come up since that request was sent, and is due, is not put off by its answer
-    nextReportMs: before.nextReportMs <= nowMs ? before.nextReportMs : nowMs + reply.renewInMs,
+    soon: false,
+    nextReportMs: nowMs + reply.renewInMs,
     releases: acknowledge(before.releases, request.releases),
   };
-  if (state.toldInstance === null) state = { ...state, nextReportMs: nowMs };
+  // what has come up since that request was sent, and is due, is not put off by its answer
+  const due = before.soon || before.nextReportMs <= nowMs || state.toldInstance === null;
+  if (due) state = reportSoon(state, nowMs);
   const { generation, instance } = reply;
   const later = generation > (state.coordinator?.generation ?? -1);
   if (later || state.history === null) {
@@ -263,7 +270,7 @@ function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
   if (reply.config !== undefined && (foreign || reply.config.revision !== state.revision)) {
     const { revision } = reply.config;
     const timing = timingWith(reply.config.timing, state.lastWord ?? { kind: 'none' });
-    state = { ...state, timing, revision, groups: groupsOf(reply.config), nextReportMs: nowMs };
+    state = reportSoon({ ...state, timing, revision, groups: groupsOf(reply.config) }, nowMs);
     effects.push(...onTiming(before, state, nowMs), { kind: 'configure', config: reply.config });
   }
   state = observe(state, reply, nowMs);
@@ -287,7 +294,7 @@ function onGrant(state: KeepState, grant: Grant, request: Request, nowMs: number
     // Granted before and never activated, or closed for ever (O5): nothing of it runs here, so it is given back.
     if (!isClean(state, group, nowMs)) return nothing(state);
     const release: Release = { group, epoch };
-    return nothing({ ...state, releases: { ...state.releases, [group]: release }, nextReportMs: nowMs });
+    return nothing(reportSoon({ ...state, releases: { ...state.releases, [group]: release } }, nowMs));
   }
   const deadlineMs = deadlineFrom(state, request);
   const inQuarantine = nowMs < state.quarantineEndMs;
@@ -373,13 +380,6 @@ function onStopped(state: KeepState, group: string, failure: Release['failure'],
   const forced = held.phase === 'lost' || held.phase === 'stuck' ? { forced: true } : {};
   const release: Release = { group, epoch: held.epoch, ...forced, ...(failure === undefined ? {} : { failure }) };
   const clean = isClean(state, group, nowMs);
-  return {
-    state: {
-      ...leaveGoesOn(state, nowMs),
-      held: rest,
-      releases: clean ? { ...state.releases, [group]: release } : state.releases,
-      nextReportMs: nowMs,
-    },
-    effects: [],
-  };
+  const releases = clean ? { ...state.releases, [group]: release } : state.releases;
+  return nothing(reportSoon({ ...leaveGoesOn(state, nowMs), held: rest, releases }, nowMs));
 }

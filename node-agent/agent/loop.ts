@@ -148,6 +148,7 @@ export class AgentLoop {
       onReply: (reply) => this.#onReply(reply),
       onRefused: (problem) => this.#decide({ type: 'refused', problem }),
       onNudge: () => this.#decide({ type: 'nudge' }),
+      onOtherWay: () => this.#decide({ type: 'other-way' }),
       onRenewals: (renewals) => this.#decide({ type: 'renewals', renewals }),
       onClusterKey: (clusterKey) => updateNodeFile(stateDir, { clusterKey }),
       keys: () => nodeKeys(stateDir),

@@ -57,6 +57,7 @@ async function bench(t: TestContext, keys: () => readonly KeyObject[] = () => []
     onReply: (reply) => replies.push(reply),
     onRefused: ({ code }) => refusals.push(code),
     onNudge: () => undefined,
+    onOtherWay: () => undefined,
     onRenewals: () => undefined,
     onClusterKey: async (publicKey) => {
       if (!made.writable) throw new Error('no space left on device');

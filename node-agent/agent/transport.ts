@@ -42,6 +42,8 @@ export interface TransportOptions {
   /** The coordinator says, before reading any report, that this node may not speak to it. */
   readonly onRefused: (problem: NonNullable<Reply['problem']>) => void;
   readonly onNudge: () => void;
+  /** Reports go another way from now on: those under way on the one before may be lost. */
+  readonly onOtherWay: () => void;
   readonly onRenewals: (renewals: Renewals['renewals']) => void;
   /** The cluster has another key from now on: writes it down. */
   readonly onClusterKey: (publicKey: string) => Promise<void>;
@@ -141,7 +143,7 @@ export class Transport {
       'websocket',
       'the WebSocket brought something that is not the next message of its session: changed, lost or repeated on its way',
     );
-    this.#options.onNudge();
+    this.#options.onOtherWay();
     this.#later();
   }
 
@@ -158,7 +160,7 @@ export class Transport {
       const early = session.early ?? [];
       session.early = undefined;
       for (const text of early) this.#receive(session, text);
-      this.#options.onNudge();
+      this.#options.onOtherWay();
     } catch (error) {
       this.#say(
         'websocket',
@@ -242,7 +244,7 @@ export class Transport {
     this.#say('websocket', `the WebSocket was closed (${code}${reason === '' ? '' : `, ${reason}`})`);
     // A report in flight on it may be lost: report again, by whichever way is open. Nobody signed the reason: if it is that this node is no
     // member any more, the answer says so.
-    this.#options.onNudge();
+    this.#options.onOtherWay();
     this.#later();
   }
 

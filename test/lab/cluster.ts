@@ -6,6 +6,7 @@ import { Lab } from './lab.ts';
 import type { Observer, ObserverOptions } from './observer.ts';
 import { type Front, Product } from './product.ts';
 import { installMariadb, installNginx, installTestAgents, mariadb, nginx } from './services.ts';
+import { slowDisk } from './slow-disk.ts';
 import { monotonicMs, until } from './until.ts';
 
 export const VIP = '192.0.2.10';
@@ -31,6 +32,8 @@ export interface ClusterOptions {
   testHooks?: boolean;
   /** Sets up what stands in front of the coordinator; nothing when left out. */
   front?: (lab: Lab) => Promise<Front>;
+  /** Whether the disks of all machines take long to sync; false when left out. */
+  slowDisks?: boolean;
 }
 
 const parameters = (params: Readonly<Record<string, string>>) => JSON.stringify(params);
@@ -77,6 +80,8 @@ export class Cluster {
     try {
       const observer = await lab.observe(options.observe ?? { processes: ['nginx', 'mariadbd'] });
       const front = await options.front?.(lab);
+      if (options.slowDisks === true)
+        for (const machine of [lab.arbiter, ...lab.hosts.values()]) await slowDisk(machine);
       const product = await Product.create(lab, {
         testHooks: options.testHooks ?? false,
         ...(front === undefined ? {} : { front }),

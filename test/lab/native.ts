@@ -6,6 +6,15 @@ import { cacheDir } from './paths.ts';
 
 /** Compiles `native/NAME.c` once per content and returns the path of the program. */
 export async function nativeProgram(name: 'lab-host' | 'lab-observer' | 'lab-disk' | 'lab-capture'): Promise<string> {
+  return await compiled(name, []);
+}
+
+/** The same as a library that programs are made to load. */
+export async function nativeLibrary(name: 'lab-slow-disk'): Promise<string> {
+  return await compiled(name, ['-shared', '-fPIC']);
+}
+
+async function compiled(name: string, flags: readonly string[]): Promise<string> {
   const source = join(import.meta.dirname, 'native', `${name}.c`);
   const key = createHash('sha256')
     .update(await readFile(source))
@@ -20,7 +29,7 @@ export async function nativeProgram(name: 'lab-host' | 'lab-observer' | 'lab-dis
   }
   await mkdir(join(cacheDir, 'bin'), { recursive: true });
   const building = `${program}.${process.pid}`;
-  await mustRun(['cc', '-O2', '-Wall', '-Wextra', '-Werror', '-o', building, source]);
+  await mustRun(['cc', '-O2', '-Wall', '-Wextra', '-Werror', ...flags, '-o', building, source]);
   await rename(building, program);
   return program;
 }

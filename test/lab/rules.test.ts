@@ -186,7 +186,7 @@ groups:
   await assertNeverTwo(cluster);
 });
 
-test('as many groups as there may be, in chains, start in order on two nodes, and all move at a standby', {
+test('as many groups as there may be, in chains, on slow disks, start in order on two nodes, and all move at a standby', {
   skip,
   timeout: 900_000,
 }, async (t) => {
@@ -198,7 +198,7 @@ test('as many groups as there may be, in chains, start in order on two nodes, an
     const rule = index % chain === 0 ? '' : index % chain === 1 ? `with: g${index - 1}, ` : `after: g${index - 1}, `;
     return `  g${index}: { ${rule}resources: [{ vip: ${address}/24 }] }\n`;
   });
-  await using cluster = await Cluster.start({ hosts: ['alice', 'bob'], services: [], document: null });
+  await using cluster = await Cluster.start({ hosts: ['alice', 'bob'], services: [], document: null, slowDisks: true });
   const appliedMs = monotonicMs();
   await cluster.product.apply(`cluster: lab\nnodes: [alice, bob]\ngroups:\n${lines.join('')}`);
   const all = async (on?: string) => {
