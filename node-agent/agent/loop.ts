@@ -6,7 +6,15 @@ import { type KeyObject, randomUUID } from 'node:crypto';
 import { MAX_TIMER_MS, PEER_PORT } from '../../schemas/limits.ts';
 import type { NodeConfig, Reply } from '../../schemas/wire.ts';
 import { GuardClient, type GuardState } from '../guard/index.ts';
-import { Addresses, bootMs, Cgroups, type Log, processIdentity } from '../system/index.ts';
+import {
+  Addresses,
+  bootMs,
+  Cgroups,
+  type Log,
+  processIdentity,
+  watchdogHolder,
+  watchdogRuns,
+} from '../system/index.ts';
 import { beginning } from './beginning.ts';
 import { Effects } from './effects.ts';
 import { Fences, type FenceVerdict } from './fences.ts';
@@ -120,6 +128,11 @@ export class AgentLoop {
       reset: hello.reset,
       asked: options.reset?.kind ?? 'none',
       log,
+      // with a lease it is the guard's
+      holderOf: (device) =>
+        Object.keys(this.#keep.held).length === 0 && watchdogRuns(device)
+          ? watchdogHolder(hello.pid, device)
+          : undefined,
       onChange: () => queueMicrotask(() => this.#reconsider()),
     });
     this.#nodeFuse.follow(state.timing);

@@ -9,6 +9,7 @@ const WATCHDOG: GuardReset = { kind: 'watchdog', device: '/dev/watchdog', leastS
 function nodeFuse(reset: GuardReset, asked: string = reset.kind) {
   const told: [number, number][] = [];
   const said: string[] = [];
+  const seen: { holder?: string } = {};
   let changes = 0;
   const fuse = new NodeFuse({
     guard: {
@@ -19,11 +20,12 @@ function nodeFuse(reset: GuardReset, asked: string = reset.kind) {
     reset,
     asked,
     log: { info: (text) => said.push(text), warn: (text) => said.push(text) },
+    holderOf: (device) => (device === '/dev/watchdog' ? seen.holder : undefined),
     onChange: () => {
       changes += 1;
     },
   });
-  return { fuse, told, said, changes: () => changes };
+  return { fuse, told, said, seen, changes: () => changes };
 }
 
 test('a guard alone is what a node tells where nothing else was chosen, and nothing is asked of it', () => {
@@ -77,6 +79,30 @@ test('a watchdog that could not be armed keeps groups away for a minute, then it
   equal(changes(), 2);
 });
 
+test('a watchdog that something else has taken is told of before anything is claimed, and when it is free again', (t: TestContext) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  const { fuse, said, seen, changes } = nodeFuse(WATCHDOG);
+  fuse.follow(LEASE_PROFILES.default);
+  seen.holder = 'sh (process 77)';
+  t.mock.timers.tick(10_000);
+  equal(fuse.report().problem, '/dev/watchdog is in use by sh (process 77)');
+  equal(fuse.isEnoughFor('watchdog'), false);
+  t.mock.timers.tick(10_000);
+  equal(changes(), 1, 'once');
+  delete seen.holder;
+  t.mock.timers.tick(10_000);
+  equal(fuse.report().problem, undefined);
+  deepEqual(said, [
+    'nothing is started here: /dev/watchdog is in use by sh (process 77)',
+    '/dev/watchdog is free again',
+  ]);
+  equal(changes(), 2);
+  seen.holder = 'sh (process 78)';
+  fuse.dispose();
+  t.mock.timers.tick(60_000);
+  equal(fuse.report().problem, undefined, 'not after its end');
+});
+
 test('a guard that was started with another choice counts as it is, and that is said', () => {
   const { fuse, said } = nodeFuse({ kind: 'none' }, 'watchdog');
   match(said.join(), /the guard that runs has --reset=none, and this agent --reset=watchdog/);
@@ -91,6 +117,7 @@ test('a watchdog that cannot be stopped is said, and a refusal of the timing as 
     reset: WATCHDOG,
     asked: 'watchdog',
     log: { info: () => undefined, warn: (text) => said.push(text) },
+    holderOf: () => undefined,
     onChange: () => undefined,
   });
   fuse.follow(LEASE_PROFILES.default);

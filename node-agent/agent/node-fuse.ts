@@ -7,8 +7,10 @@ import type { LeaseTiming } from '../../schemas/limits.ts';
 import { type GuardClient, GuardError, type GuardReset } from '../guard/index.ts';
 import { type Log, textOf } from '../system/index.ts';
 
-/** A watchdog that could not be armed is tried again after so long: whoever had it may have gone. */
+/** A watchdog that could not be armed is tried again after so long. */
 const TRY_AGAIN_MS = 60_000;
+/** How often is looked whether something else has taken the watchdog, which a node that runs nothing would else hear of with its first lease. */
+const LOOK_MS = 10_000;
 
 export interface NodeFuseOptions {
   readonly guard: Pick<GuardClient, 'setReset'>;
@@ -16,6 +18,8 @@ export interface NodeFuseOptions {
   /** What the administrator has asked of this agent: `--reset`. */
   readonly asked: string;
   readonly log: Log;
+  /** Who else has this device open; undefined: nobody, or the guard itself. */
+  readonly holderOf: (device: string) => string | undefined;
   /** What this node may claim, or what it tells of its fuse, has changed. */
   readonly onChange: () => void;
 }
@@ -28,6 +32,9 @@ export class NodeFuse {
   /** Why the watchdog could not be armed, for a while. */
   #unarmed: string | undefined;
   #again: NodeJS.Timeout | undefined;
+  /** Who has taken the watchdog. */
+  #taken: string | undefined;
+  readonly #looking: NodeJS.Timeout | undefined;
 
   constructor(options: NodeFuseOptions) {
     this.#options = options;
@@ -40,6 +47,18 @@ export class NodeFuse {
       log.warn(
         `${reset.device} cannot be stopped once it is armed (nowayout): from the first lease on the machine is reset where its guard ends`,
       );
+    if (reset.kind === 'watchdog') this.#looking = setInterval(() => this.#look(reset.device), LOOK_MS).unref();
+  }
+
+  #look(device: string): void {
+    const { holderOf, log, onChange } = this.#options;
+    const holder = holderOf(device);
+    const taken = holder === undefined ? undefined : `${device} is in use by ${holder}`;
+    if (taken === this.#taken) return;
+    this.#taken = taken;
+    if (taken === undefined) log.info(`${device} is free again`);
+    else log.warn(`nothing is started here: ${taken}`);
+    onChange();
   }
 
   /** The timing of the cluster as it is on this node. */
@@ -80,11 +99,12 @@ export class NodeFuse {
 
   dispose(): void {
     clearTimeout(this.#again);
+    clearInterval(this.#looking);
   }
 
   report(): FuseReport {
     const { reset } = this.#options;
-    const problem = this.#unfit ?? this.#unarmed;
+    const problem = this.#unfit ?? this.#taken ?? this.#unarmed;
     const why = problem === undefined ? {} : { problem: problem.slice(0, 1_000) };
     if (reset.kind === 'none') return { kind: 'guard' };
     if (reset.kind === 'sysrq') return { kind: 'sysrq', ...why };

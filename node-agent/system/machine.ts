@@ -125,11 +125,27 @@ export function watchdogDevices(): WatchdogDevice[] {
   }));
 }
 
-/** Who has a watchdog open, but for this process: `systemd (process 1)`. Undefined where nobody has, or only root may know. */
-export function watchdogHolder(except: number | undefined): string | undefined {
-  const holds = (pid: number) => descriptorsOf(pid).some((target) => target.startsWith('/dev/watchdog'));
+/** Is this watchdog running, because somebody has it open? A few bytes of sysfs, where `watchdogHolder` looks at every process. */
+export function watchdogRuns(device: string): boolean {
+  return textAt(`/sys/class/watchdog/${watchdogName(device)}/state`) === 'active';
+}
+
+/**
+ * Who has a watchdog open, but for this process: `systemd (process 1)`. Undefined where nobody has, or only root may know.
+ * @param device any when left out.
+ */
+export function watchdogHolder(except: number | undefined, device?: string): string | undefined {
+  const isMeant = (target: string) =>
+    target.startsWith('/dev/watchdog') && (device === undefined || watchdogName(target) === watchdogName(device));
+  const holds = (pid: number) => descriptorsOf(pid).some(isMeant);
   const pid = processes().find((one) => one !== except && holds(one));
   return pid === undefined ? undefined : `${textAt(`/proc/${pid}/comm`) ?? 'a process'} (process ${pid})`;
+}
+
+/** The first one has two devices, /dev/watchdog and /dev/watchdog0. Source: Documentation/watchdog/watchdog-kernel-api.rst. */
+function watchdogName(device: string): string {
+  const name = basename(device);
+  return name === 'watchdog' ? 'watchdog0' : name;
 }
 
 function descriptorsOf(pid: number): string[] {
