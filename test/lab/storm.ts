@@ -1,6 +1,6 @@
 /**
- * `npm run storm -- [--minutes N] [--seed S] [--hosts 3] [--lease fast] [--only KIND,…] [--json]`: random faults on real processes, real
- * kernels' addresses and real time, with a client that asks every 20 ms and the observer of the laboratory watching all the time.
+ * `npm run storm`: random faults on real processes, real kernels' addresses and real time, with a client that asks every 20 ms and the observer
+ * of the laboratory watching all the time.
  *
  * The seed decides which faults come, in which order, how long they last and where they strike; when a process gets the processor is
  * its own affair, so a repeated run meets the same faults and not the same microseconds. Ends with 1 if two hosts ever had an address or ran nginx at
@@ -19,6 +19,17 @@ const REST_MS = 90_000;
 /** A group that does not run so long after that is given to an operator's cleanup: a node with a bad cable has given it up. */
 const CLEANUP_AFTER_MS = 4_000;
 
+const USAGE = `npm run storm [-- OPTION…]
+  --minutes N       how long faults go on (5); the cluster comes to rest after that
+  --seed S          the faults of this seed; another one at every run when left out, told at the end
+  --hosts N         nodes, 2 to ${NAMES.length} (3)
+  --lease PROFILE   fast (the default here) or default
+  --only KIND,…     these kinds of fault: ${kinds.join(', ')}
+  --json            the report as JSON
+Ends with 1 if two hosts ever had an address or ran the web server at once, or if the cluster did not come to rest.`;
+
+class UsageError extends Error {}
+
 interface Options {
   readonly minutes: number;
   readonly seed: number;
@@ -28,7 +39,8 @@ interface Options {
   readonly json: boolean;
 }
 
-function optionsOf(argv: readonly string[]): Options {
+/** @returns undefined when only help is asked for. @throws UsageError. */
+function optionsOf(argv: readonly string[]): Options | undefined {
   const { values } = parseArgs({
     args: [...argv],
     options: {
@@ -38,17 +50,21 @@ function optionsOf(argv: readonly string[]): Options {
       lease: { type: 'string', default: 'fast' },
       only: { type: 'string' },
       json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
     },
   });
+  if (values.help) return undefined;
   const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed);
   const [minutes, hosts, { lease }] = [Number(values.minutes), Number(values.hosts), values];
   const only = values.only?.split(',');
-  if (!(minutes > 0)) throw new Error('--minutes: more than 0');
-  if (!Number.isInteger(seed) || seed < 0) throw new Error('--seed: a whole number');
-  if (!Number.isInteger(hosts) || hosts < 2 || hosts > NAMES.length) throw new Error(`--hosts: 2 to ${NAMES.length}`);
-  if (lease !== 'fast' && lease !== 'default') throw new Error('--lease: fast or default');
+  if (!(minutes > 0)) throw new UsageError('--minutes: more than 0');
+  if (!Number.isInteger(seed) || seed < 0) throw new UsageError('--seed: a whole number');
+  if (!Number.isInteger(hosts) || hosts < 2 || hosts > NAMES.length)
+    throw new UsageError(`--hosts: 2 to ${NAMES.length}`);
+  if (lease !== 'fast' && lease !== 'default') throw new UsageError('--lease: fast or default');
   const unknown = (only ?? []).filter((kind) => !kinds.includes(kind));
-  if (unknown.length > 0) throw new Error(`--only: no fault ${unknown.join(', ')}; there are: ${kinds.join(', ')}`);
+  if (unknown.length > 0)
+    throw new UsageError(`--only: no fault ${unknown.join(', ')}; there are: ${kinds.join(', ')}`);
   return { minutes, seed, hosts: NAMES.slice(0, hosts), lease, only, json: values.json };
 }
 
@@ -211,7 +227,19 @@ async function sleep(ms: number): Promise<void> {
 }
 
 async function main(): Promise<number> {
-  const options = optionsOf(process.argv.slice(2));
+  let options: Options | undefined;
+  try {
+    options = optionsOf(process.argv.slice(2));
+  } catch (error) {
+    // parseArgs has a TypeError for what it does not know
+    if (!(error instanceof UsageError) && !(error instanceof TypeError)) throw error;
+    process.stderr.write(`${error.message}\n\n${USAGE}\n`);
+    return 2;
+  }
+  if (options === undefined) {
+    process.stdout.write(`${USAGE}\n`);
+    return 0;
+  }
   const missing = labUnavailable();
   if (missing !== undefined) {
     process.stderr.write(`No storm on this machine: ${missing}.\n`);
