@@ -6,15 +6,7 @@ import { type KeyObject, randomUUID } from 'node:crypto';
 import { MAX_TIMER_MS, PEER_PORT } from '../../schemas/limits.ts';
 import type { NodeConfig, Reply } from '../../schemas/wire.ts';
 import { GuardClient, type GuardState } from '../guard/index.ts';
-import {
-  Addresses,
-  bootMs,
-  Cgroups,
-  type Log,
-  processIdentity,
-  watchdogHolder,
-  watchdogRuns,
-} from '../system/index.ts';
+import { Addresses, bootMs, Cgroups, type Log, processIdentity, watchdogHolder } from '../system/index.ts';
 import { beginning } from './beginning.ts';
 import { Effects } from './effects.ts';
 import { Fences, type FenceVerdict } from './fences.ts';
@@ -129,10 +121,7 @@ export class AgentLoop {
       asked: options.reset?.kind ?? 'none',
       log,
       // with a lease it is the guard's
-      holderOf: (device) =>
-        Object.keys(this.#keep.held).length === 0 && watchdogRuns(device)
-          ? watchdogHolder(hello.pid, device)
-          : undefined,
+      holderOf: (device) => (this.#holdsNothing() ? watchdogHolder(hello.pid, device) : undefined),
       onChange: () => queueMicrotask(() => this.#reconsider()),
     });
     this.#nodeFuse.follow(state.timing);
@@ -314,7 +303,7 @@ export class AgentLoop {
     this.#ending = { code: 0, reason: `${reason}, and nothing of it is held here any more` };
     this.#decide({ type: 'leave' });
     this.#reconsider();
-    if (Object.keys(this.#keep.held).length === 0) this.#endWhenDown();
+    if (this.#holdsNothing()) this.#endWhenDown();
   }
 
   async #begin(found: GuardState, config: NodeConfig | undefined, adopted: boolean): Promise<void> {
@@ -389,7 +378,7 @@ export class AgentLoop {
     const ending = this.#ending;
     if (ending === undefined) return;
     const finish = () => this.leave(ending);
-    const quiet = Object.keys(this.#keep.held).length === 0;
+    const quiet = this.#holdsNothing();
     if (quiet && this.#retired && Object.keys(this.#keep.releases).length === 0 && this.#journal.pending === 0) {
       finish();
       return;
@@ -445,7 +434,7 @@ export class AgentLoop {
       this.#nodeFuse.report(),
     );
     const attempt = attemptOf(this.#keep, nowMs);
-    const retiring = this.#ending !== undefined && Object.keys(this.#keep.held).length === 0;
+    const retiring = this.#ending !== undefined && this.#holdsNothing();
     this.#retired ||= retiring;
     const composed = compose(
       this.#keep,
@@ -472,6 +461,10 @@ export class AgentLoop {
     this.#fences.answered(reply, number);
     if (this.#journal.pending > 0 && reply.problem === undefined) this.#decide({ type: 'news' });
     if (this.#ending !== undefined) this.#endWhenDown();
+  }
+
+  #holdsNothing(): boolean {
+    return Object.keys(this.#keep.held).length === 0;
   }
 
   #holds(group: string): boolean {

@@ -125,16 +125,13 @@ export function watchdogDevices(): WatchdogDevice[] {
   }));
 }
 
-/** Is this watchdog running, because somebody has it open? A few bytes of sysfs, where `watchdogHolder` looks at every process. */
-export function watchdogRuns(device: string): boolean {
-  return textAt(`/sys/class/watchdog/${watchdogName(device)}/state`) === 'active';
-}
-
 /**
  * Who has a watchdog open, but for this process: `systemd (process 1)`. Undefined where nobody has, or only root may know.
- * @param device any when left out.
+ * @param device any when left out; of one that is named and does not run nobody is looked for.
  */
 export function watchdogHolder(except: number | undefined, device?: string): string | undefined {
+  if (device !== undefined && textAt(`/sys/class/watchdog/${watchdogName(device)}/state`) === 'inactive')
+    return undefined;
   const isMeant = (target: string) =>
     target.startsWith('/dev/watchdog') && (device === undefined || watchdogName(target) === watchdogName(device));
   const holds = (pid: number) => descriptorsOf(pid).some(isMeant);

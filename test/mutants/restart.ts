@@ -161,7 +161,7 @@ export const RESTART: readonly Mutant[] = [
     rule: 'P3',
     guard: 'an agent says that another incarnation may follow it only when it holds nothing any more',
     file: LOOP,
-    find: 'const retiring = this.#ending !== undefined && Object.keys(this.#keep.held).length === 0;',
+    find: 'const retiring = this.#ending !== undefined && this.#holdsNothing();',
     replace: 'const retiring = this.#ending !== undefined;',
     why: 'the next incarnation is heard while this one still stops',
     check: [LOOP_TEST, 'and may still live costs the lease at once, and is given back by nobody'],
