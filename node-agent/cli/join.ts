@@ -185,7 +185,7 @@ async function policyText(allow: readonly string[]): Promise<string> {
     return renderPolicy(allow);
   } catch (error) {
     throw new CliError(EXIT.usage, textOf(error), {
-      next: '--allow takes vip=CIDR, mount=DIRECTORY, service=UNIT, ocf=provider:type, ocf=provider:type:parameter=value; `holdfast join --help` has examples',
+      next: '--allow takes vip=CIDR, drbd=NAME, mount=DIRECTORY, service=UNIT, ocf=provider:type, ocf=provider:type:parameter=value; `holdfast join --help` has examples',
       cause: error,
     });
   }
@@ -216,7 +216,7 @@ export const registerJoin: Register = (program, io) => {
     .option('--name <node>', 'name of this node (default: the host name)')
     .option(
       '--allow <what>',
-      'what this node may be asked to run; repeatable',
+      'what this node may be asked to run: vip=CIDR, drbd=NAME, mount=DIRECTORY, service=UNIT, ocf=provider:type[:parameter=value]; repeatable (default: addresses of its own subnets and the DRBD resources of its own /etc/drbd.d)',
       (one: string, all: string[]) => [...all, one],
       [],
     )
@@ -240,6 +240,8 @@ Without it everything works but that.
 Examples:
   holdfast join https://ha.example.org/shop --token-file /root/token --name bob
   holdfast join https://ha.example.org/shop --token-file /root/token --lan-address 192.0.2.7
+  holdfast join https://ha.example.org/shop --token-file /root/token \\
+    --allow mount=/srv/mysql --allow service=mariadb.service
   holdfast join https://ha.example.org/shop --token-file - \\
     --allow vip=192.0.2.0/24 --allow ocf=heartbeat:nginx:configfile=/etc/nginx/*`,
     )

@@ -184,6 +184,13 @@ export class Product {
     await this.mustCli(['apply', file, '--yes']);
   }
 
+  /** `holdfast apply --wait`: what it says, and how it ends. */
+  async applyWaiting(document: string, wait: string): Promise<Finished> {
+    const file = '/srv/document.yaml';
+    await this.#lab.arbiter.writeFile(file, document);
+    return await this.cli(['apply', file, '--yes', '--wait', wait], { deadlineMs: 120_000 });
+  }
+
   /** Makes a host a node: a one-time token from the coordinator, then `holdfast join` on the host. */
   async enrol(host: Host, options: EnrolOptions = {}): Promise<void> {
     const token = await this.mustCli(['node', 'token', 'create', '--node', host.name]);

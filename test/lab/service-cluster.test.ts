@@ -3,6 +3,7 @@ import { deepEqual, doesNotMatch, equal, match, notEqual, ok } from 'node:assert
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { EXIT } from '../../node-agent/cli/exit.ts';
 import { runAgentByUnit, saidByAgent } from './agent-unit.ts';
 import {
   Client,
@@ -153,6 +154,19 @@ test('a unit that is enabled, masked or runs without a lease: named, stopped, an
 
   await restart(bob, () => bob.mustExec(['systemctl', 'mask', 'nginx.service']));
   await refused(/nginx\.service is masked on this node; systemctl unmask nginx\.service/);
+  const looked = documentOf(hosts, [resources.vip, '      - { service: nginx, interval: 7s }']);
+  const applied = await cluster.product.applyWaiting(looked, '30s');
+  equal(applied.code, 0, `it is served by alice: ${applied.stderr}`);
+  match(
+    applied.stderr,
+    /^! bob refuses web\/nginx: nginx\.service is masked on this node; systemctl unmask nginx\.service$/m,
+  );
+  const nowhere = documentOf(['bob'], [resources.vip, '      - { service: nginx, interval: 7s }']);
+  const failed = await cluster.product.applyWaiting(nowhere.replace('nodes: [bob]', 'nodes: [alice, bob]'), '5s');
+  equal(failed.code, EXIT.timedOut, failed.stderr);
+  match(failed.stderr, /after 5 s not served: web/);
+  await cluster.product.apply(document);
+  equal(await cluster.settled('running', { deadlineMs: 30_000 }), 'alice');
   await bob.mustExec(['systemctl', 'unmask', 'nginx.service']);
   await cluster.healthy('web', 30_000);
 
