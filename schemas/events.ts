@@ -62,6 +62,8 @@ export const agentEventKinds = [
   'agent.lives-on-promises',
   'agent.coordinator-reachable',
   'agent.guard-lost',
+  'agent.watchdog-taken',
+  'agent.watchdog-free',
   'agent.fuse-fired',
   'agent.state-not-writable',
   'agent.events-dropped',

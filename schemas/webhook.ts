@@ -55,6 +55,7 @@ export const DEFAULT_WEBHOOK_EVENTS = [
   'coordinator.restored',
   'agent.fuse-fired',
   'agent.guard-lost',
+  'agent.watchdog-taken',
   'resource.failed',
   'resource.stop-failed',
   'webhook.disabled',

@@ -1,9 +1,18 @@
 /** The Debian packages: what is in them, that the same source makes the same bytes, and what this machine's own tools say about them. */
 import { deepEqual, doesNotMatch, equal, match, ok } from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { EXIT } from '../node-agent/cli/exit.ts';
@@ -28,6 +37,7 @@ const NODE_FILES = `
 -rw-r--r-- /usr/lib/systemd/system/holdfast-guard.service
 -rw-r--r-- /usr/lib/systemd/system/holdfast.service
 -rw-r--r-- /usr/share/bash-completion/completions/holdfast
+-rw-r--r-- /usr/share/doc/holdfast/README.md
 -rw-r--r-- /usr/share/doc/holdfast/changelog.gz
 -rw-r--r-- /usr/share/doc/holdfast/copyright
 -rw-r--r-- /usr/share/doc/holdfast/examples/strict.conf
@@ -49,6 +59,9 @@ const COORDINATOR_FILES = `
 -rw-r--r-- /usr/share/doc/holdfast-coordinator/copyright
 -rw-r--r-- /usr/share/lintian/overrides/holdfast-coordinator
 -rw-r--r-- /usr/share/man/man8/holdfast-coordinator.8.gz`;
+
+/** As many as there are. */
+const DOCS = '/usr/share/doc/holdfast/docs/';
 
 interface Line {
   readonly mode: string;
@@ -98,8 +111,23 @@ describe('the packages', {
   const read = (path: string) => readFileSync(join(tree, path), 'utf8');
 
   test('hold these files and no others', () => {
-    deepEqual(filesOf(contents(node)).toSorted(), NODE_FILES.trim().split('\n').toSorted());
+    const files = filesOf(contents(node)).filter((file) => !file.startsWith(`-rw-r--r-- ${DOCS}`));
+    deepEqual(files.toSorted(), NODE_FILES.trim().split('\n').toSorted());
     deepEqual(filesOf(contents(coordinator)).toSorted(), COORDINATOR_FILES.trim().split('\n').toSorted());
+  });
+
+  test('bring what their texts point at: every link of README and of the documents leads to a file beside them', () => {
+    const root = '/usr/share/doc/holdfast/README.md';
+    const seen = new Set([root]);
+    for (const file of seen)
+      for (const [, link = ''] of read(file).matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)) {
+        const found = join(dirname(file), link);
+        if (link.endsWith('/')) ok(existsSync(join(tree, found)), `${file}: ${link}`);
+        else if (link.endsWith('.md')) seen.add(found);
+        else ok(existsSync(join(tree, found)), `${file}: ${link}`);
+      }
+    ok(seen.size > 30, `${seen.size} documents`);
+    ok(existsSync(join(tree, DOCS, 'schema/config.v1.json')));
   });
 
   test('belong to root, and only the state of a node is closed to others', () => {

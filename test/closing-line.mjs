@@ -1,3 +1,5 @@
+import { resolve } from 'node:path';
+
 /**
  * Test reporter: at the end one plain line, `N passed, N failed, N skipped`, after the names of what was skipped and of what failed, each with its reason.
  * A failure goes by the test file that ran, not by the helper in which its test is written: the file is what can be run again. So files
@@ -12,8 +14,8 @@ export default async function* closingLine(source) {
   const skipped = [];
   const failures = [];
   for await (const event of source) {
-    // the runner announces each file as a test that has the file's own path as its name
-    if (event.type === 'test:dequeue' && event.data.nesting === 0 && event.data.name === event.data.file)
+    // the runner announces each file as a test that has the path it was given as its name
+    if (event.type === 'test:dequeue' && event.data.nesting === 0 && resolve(event.data.name) === event.data.file)
       running = event.data.file;
     if (event.type !== 'test:pass' && event.type !== 'test:fail') continue;
     const { name, skip, todo, details, file } = event.data;

@@ -67,16 +67,20 @@ export function brokenClosing(what: string, code: number, said?: Closing): Closi
  * @param again what came of it; both with the names of what passed. A test that passed in either is no failure any more.
  */
 export function withSecondLook(first: Closing, again: Closing): Closing {
-  const isIn = (list: readonly TestName[], one: TestName) =>
-    list.some(({ file, name }) => file === one.file && name === one.name);
-  const late = first.failures.filter((one) => isIn(again.passes, one) && !isIn(again.failures, one));
-  const still = first.failures.filter((one) => !isIn(late, one));
-  const onlyThen = again.failures.filter((one) => !isIn(first.failures, one));
-  const once = onlyThen.filter((one) => isIn(first.passes, one));
+  const countIn = (list: readonly TestName[], one: TestName) =>
+    list.filter(({ file, name }) => file === one.file && name === one.name).length;
+  // of several tests with one name all have to pass
+  const runs = (one: TestName) => countIn(first.passes, one) + countIn(first.failures, one);
+  const late = first.failures.filter(
+    (one) => countIn(again.passes, one) >= runs(one) && countIn(again.failures, one) === 0,
+  );
+  const still = first.failures.filter((one) => countIn(late, one) === 0);
+  const onlyThen = again.failures.filter((one) => countIn(first.failures, one) === 0);
+  const once = onlyThen.filter((one) => countIn(first.passes, one) > 0);
   return {
     ...first,
     passed: first.passed + late.length,
-    failures: [...still, ...onlyThen.filter((one) => !isIn(once, one))],
+    failures: [...still, ...onlyThen.filter((one) => countIn(once, one) === 0)],
     late: [...first.late, ...late, ...once],
   };
 }

@@ -151,13 +151,18 @@ export function onRefused(
   return lose(state, answer.group, `the coordinator refused its renewal: ${answer.reason}`, nowMs);
 }
 
+/** Is the coordinator's time over, so that only promises keep the lease? */
+export function livesOnPromises(state: KeepState, held: Held, nowMs: number): boolean {
+  return nowMs >= stopInstant(state, { ...held, deadlineMs: held.coordinatorMs });
+}
+
 /** A lease that outlives the coordinator's time is told of, once. */
 export function tellAlone(before: KeepState, nowMs: number): KeepOutcome {
   let state = before;
   const effects: KeepEffect[] = [];
   for (const [group, held] of Object.entries(before.held)) {
     if (held.phase === 'lost' || held.phase === 'stuck' || held.alone === true) continue;
-    if (nowMs < stopInstant(before, { ...held, deadlineMs: held.coordinatorMs })) continue;
+    if (!livesOnPromises(before, held, nowMs)) continue;
     state = withHeld(state, group, { ...held, alone: true });
     effects.push({
       kind: 'alone',

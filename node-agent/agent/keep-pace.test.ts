@@ -71,6 +71,24 @@ describe('with as many reports under way as there may be', () => {
     equal(keeper.state.answered, keeper.state.sent);
   });
 
+  test('a report that failed on its way is not waited for, and hurries nothing', () => {
+    const { keeper, reports } = crowded();
+    keeper.does({ type: 'lost-report', id: reports[1]?.id ?? '' });
+    ok(!due(keeper));
+    keeper.does({ type: 'lost-report', id: 'of another process' });
+    keeper.does({ type: 'news' });
+    ok(due(keeper));
+  });
+
+  test('a retry that is due is not put off by an answer that comes just then', () => {
+    const { keeper, reports } = crowded();
+    keeper.sends();
+    keeper.now += T.retryMs + 3;
+    ok(due(keeper));
+    keeper.answered(reports[0] ?? { id: '' });
+    ok(due(keeper));
+  });
+
   test('an answer that was overtaken does not count the later ones as under way again', () => {
     const { keeper, reports } = crowded();
     keeper.answered(reports[1] ?? { id: '' });

@@ -23,3 +23,9 @@ export function reportSoon(state: KeepState, nowMs: number): KeepState {
 export function onOtherWay(state: KeepState, nowMs: number): KeepState {
   return reportSoon({ ...state, answered: state.sent }, nowMs);
 }
+
+/** It failed on its way. Nothing is hurried by that: a coordinator that refuses connections would be asked again at once, for ever. */
+export function onLostReport(state: KeepState, id: string): KeepState {
+  const request = state.requests.get(id);
+  return request === undefined ? state : { ...state, answered: Math.max(state.answered, request.number) };
+}

@@ -128,6 +128,8 @@ export type KeepEvent =
   | { readonly type: 'nudge' }
   /** Reports go another way from now on: what was sent before may be lost. */
   | { readonly type: 'other-way' }
+  /** This report will not be answered. */
+  | { readonly type: 'lost-report'; readonly id: string }
   /** P1: an authentic and new question of a peer. */
   | { readonly type: 'ask'; readonly ask: Pick<PeerAsk, 'id' | 'from' | 'leaseMs' | 'leases'> }
   /** O2: an authentic answer. */

@@ -30,7 +30,7 @@ import {
   withHeld,
 } from './keep-lease.ts';
 import { leaveDue, leaveGoesOn, leaveOverdue, onLeave } from './keep-leave.ts';
-import { isCrowded, onOtherWay, reportSoon } from './keep-pace.ts';
+import { isCrowded, onLostReport, onOtherWay, reportSoon } from './keep-pace.ts';
 import {
   alone,
   askDue,
@@ -70,6 +70,8 @@ export function keep(state: KeepState, event: KeepEvent, nowMs: number): KeepOut
       return nothing(reportSoon(state, nowMs));
     case 'other-way':
       return nothing(onOtherWay(state, nowMs));
+    case 'lost-report':
+      return nothing(onLostReport(state, event.id));
     case 'reply':
       return onReply(state, event.reply, nowMs);
     case 'renewals':
@@ -245,12 +247,11 @@ function onReply(before: KeepState, reply: Reply, nowMs: number): KeepOutcome {
     instance: reply.instance,
     toldInstance: told ? reply.instance : null,
     soon: false,
-    nextReportMs: nowMs + reply.renewInMs,
+    // what has come up since that request was sent, and is due, is not put off by its answer; nor is a retry
+    nextReportMs: before.nextReportMs <= nowMs ? before.nextReportMs : nowMs + reply.renewInMs,
     releases: acknowledge(before.releases, request.releases),
   };
-  // what has come up since that request was sent, and is due, is not put off by its answer
-  const due = before.soon || before.nextReportMs <= nowMs || state.toldInstance === null;
-  if (due) state = reportSoon(state, nowMs);
+  if (before.soon || state.toldInstance === null) state = reportSoon(state, nowMs);
   const { generation, instance } = reply;
   const later = generation > (state.coordinator?.generation ?? -1);
   if (later || state.history === null) {

@@ -6,7 +6,15 @@ import { type KeyObject, randomUUID } from 'node:crypto';
 import { MAX_TIMER_MS, PEER_PORT } from '../../schemas/limits.ts';
 import type { NodeConfig, Reply } from '../../schemas/wire.ts';
 import { GuardClient, type GuardState } from '../guard/index.ts';
-import { Addresses, bootMs, Cgroups, type Log, processIdentity, watchdogHolder } from '../system/index.ts';
+import {
+  Addresses,
+  bootMs,
+  Cgroups,
+  type Log,
+  processIdentity,
+  watchdogHolder,
+  watchdogRuns,
+} from '../system/index.ts';
 import { beginning } from './beginning.ts';
 import { Effects } from './effects.ts';
 import { Fences, type FenceVerdict } from './fences.ts';
@@ -25,6 +33,7 @@ import {
   nextDue,
   reportDue,
 } from './keep.ts';
+import { livesOnPromises } from './keep-lease.ts';
 import { withCleanups } from './keep-orders.ts';
 import { Lan } from './lan.ts';
 import { NodeFuse } from './node-fuse.ts';
@@ -120,8 +129,9 @@ export class AgentLoop {
       reset: hello.reset,
       asked: options.reset?.kind ?? 'none',
       log,
-      // with a lease it is the guard's
-      holderOf: (device) => (this.#holdsNothing() ? watchdogHolder(hello.pid, device) : undefined),
+      isIdle: () => this.#holdsNothing(),
+      seen: { runs: watchdogRuns, holder: (device) => watchdogHolder(hello.pid, device) },
+      journal: this.#journal,
       onChange: () => queueMicrotask(() => this.#reconsider()),
     });
     this.#nodeFuse.follow(state.timing);
@@ -151,6 +161,7 @@ export class AgentLoop {
       onRefused: (problem) => this.#decide({ type: 'refused', problem }),
       onNudge: () => this.#decide({ type: 'nudge' }),
       onOtherWay: () => this.#decide({ type: 'other-way' }),
+      onLost: (id) => this.#decide({ type: 'lost-report', id }),
       onRenewals: (renewals) => this.#decide({ type: 'renewals', renewals }),
       onClusterKey: (clusterKey) => updateNodeFile(stateDir, { clusterKey }),
       keys: () => nodeKeys(stateDir),
@@ -243,7 +254,7 @@ export class AgentLoop {
           phase: held?.phase ?? null,
           leaseRemainingMs: held === undefined ? null : held.deadlineMs - nowMs,
           voters: held?.voters.names ?? [],
-          livesOnPromises: held?.alone ?? false,
+          livesOnPromises: held !== undefined && livesOnPromises(this.#keep, held, nowMs),
           refusals: this.#groups.refusalsOf(group.name),
           copies: group.copies,
         };
@@ -334,6 +345,8 @@ export class AgentLoop {
     for (const [group, held] of Object.entries(this.#keep.held)) await this.#takeUp(group, held);
     await this.#lan.start();
     this.#groups.begin();
+    // before the first report: a watchdog that is taken is no news to learn of ten seconds later
+    await this.#nodeFuse.look();
     this.#transport.start();
     this.#tick();
   }

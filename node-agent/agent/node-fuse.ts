@@ -6,6 +6,7 @@ import { type Fuse as FuseReport, fuseProblem, timingWith } from '../../schemas/
 import type { LeaseTiming } from '../../schemas/limits.ts';
 import { type GuardClient, GuardError, type GuardReset } from '../guard/index.ts';
 import { type Log, textOf } from '../system/index.ts';
+import type { Journal } from './journal.ts';
 
 /** A watchdog that could not be armed is tried again after so long. */
 const TRY_AGAIN_MS = 60_000;
@@ -13,13 +14,19 @@ const TRY_AGAIN_MS = 60_000;
 const LOOK_MS = 10_000;
 
 export interface NodeFuseOptions {
-  readonly guard: Pick<GuardClient, 'setReset'>;
+  readonly guard: Pick<GuardClient, 'setReset' | 'resetReport'>;
   readonly reset: GuardReset;
   /** What the administrator has asked of this agent: `--reset`. */
   readonly asked: string;
   readonly log: Log;
-  /** Who else has this device open; undefined: nobody, or the guard itself. */
-  readonly holderOf: (device: string) => string | undefined;
+  /** This node holds no lease. With one the device is the guard's. */
+  readonly isIdle: () => boolean;
+  /** What can be seen of a device without opening it: whether it runs, and who has it that is not the guard, if that can be found. */
+  readonly seen: {
+    readonly runs: (device: string) => boolean;
+    readonly holder: (device: string) => string | undefined;
+  };
+  readonly journal: Pick<Journal, 'add'>;
   /** What this node may claim, or what it tells of its fuse, has changed. */
   readonly onChange: () => void;
 }
@@ -32,7 +39,7 @@ export class NodeFuse {
   /** Why the watchdog could not be armed, for a while. */
   #unarmed: string | undefined;
   #again: NodeJS.Timeout | undefined;
-  /** Who has taken the watchdog. */
+  /** That something else has the watchdog, and what. */
   #taken: string | undefined;
   readonly #looking: NodeJS.Timeout | undefined;
 
@@ -47,18 +54,45 @@ export class NodeFuse {
       log.warn(
         `${reset.device} cannot be stopped once it is armed (nowayout): from the first lease on the machine is reset where its guard ends`,
       );
-    if (reset.kind === 'watchdog') this.#looking = setInterval(() => this.#look(reset.device), LOOK_MS).unref();
+    if (reset.kind === 'watchdog') this.#looking = setInterval(() => void this.look(), LOOK_MS).unref();
   }
 
-  #look(device: string): void {
-    const { holderOf, log, onChange } = this.#options;
-    const holder = holderOf(device);
-    const taken = holder === undefined ? undefined : `${device} is in use by ${holder}`;
-    if (taken === this.#taken) return;
-    this.#taken = taken;
-    if (taken === undefined) log.info(`${device} is free again`);
-    else log.warn(`nothing is started here: ${taken}`);
+  /** Looks whether something else has taken the watchdog; says so when that has changed. */
+  async look(): Promise<void> {
+    const { reset, guard, isIdle, seen, onChange } = this.#options;
+    if (reset.kind !== 'watchdog') return;
+    const { device } = reset;
+    let isOpen: boolean;
+    try {
+      isOpen = (await guard.resetReport()).open;
+    } catch (error) {
+      // a guard that is lost ends the agent by itself
+      if (error instanceof GuardError) return;
+      throw error;
+    }
+    // The guard was asked first: what it had just closed does not run any more by now. With a lease it may open the device any time.
+    const isTaken = !isOpen && seen.runs(device) && isIdle();
+    if (isTaken === (this.#taken !== undefined)) return;
+    if (isTaken) this.#notFree(`${device} is in use by ${seen.holder(device) ?? 'something that cannot be found'}`);
+    else this.#free(device);
     onChange();
+  }
+
+  #notFree(taken: string): void {
+    const { log, journal } = this.#options;
+    this.#taken = taken;
+    log.warn(`nothing is started here: ${taken}`);
+    const detail = `${taken}: nothing that this node could not guard is granted to it (holdfast doctor there)`;
+    journal.add({ kind: 'agent.watchdog-taken', severity: 'warning', detail });
+  }
+
+  #free(device: string): void {
+    const { log, journal } = this.#options;
+    this.#taken = undefined;
+    this.#unarmed = undefined;
+    clearTimeout(this.#again);
+    log.info(`${device} is free again`);
+    journal.add({ kind: 'agent.watchdog-free', severity: 'info', detail: `${device} is free again` });
   }
 
   /** The timing of the cluster as it is on this node. */

@@ -58,6 +58,7 @@ async function bench(t: TestContext, keys: () => readonly KeyObject[] = () => []
     onRefused: ({ code }) => refusals.push(code),
     onNudge: () => undefined,
     onOtherWay: () => undefined,
+    onLost: () => undefined,
     onRenewals: () => undefined,
     onClusterKey: async (publicKey) => {
       if (!made.writable) throw new Error('no space left on device');

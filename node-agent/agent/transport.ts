@@ -44,6 +44,8 @@ export interface TransportOptions {
   readonly onNudge: () => void;
   /** Reports go another way from now on: those under way on the one before may be lost. */
   readonly onOtherWay: () => void;
+  /** This report went by HTTP alone, and will not be answered. */
+  readonly onLost: (id: string) => void;
   readonly onRenewals: (renewals: Renewals['renewals']) => void;
   /** The cluster has another key from now on: writes it down. */
   readonly onClusterKey: (publicKey: string) => Promise<void>;
@@ -121,9 +123,12 @@ export class Transport {
       const { socket, up } = this.#session;
       socket.send(up.seal(text));
       this.#unheardSinceMs ??= nowMs;
-      if (attempt === 0) return;
+      if (attempt > 0) void this.#post(text, timeoutMs);
+      return;
     }
-    void this.#post(text, timeoutMs);
+    void this.#post(text, timeoutMs).then((answered) => {
+      if (!answered) this.#options.onLost(report.id);
+    });
   }
 
   #openAnew(session: Session, why: string): void {
@@ -272,25 +277,32 @@ export class Transport {
     }
   }
 
-  async #post(text: string, timeoutMs: number): Promise<void> {
+  /** @returns whether a reply came of it. */
+  async #post(text: string, timeoutMs: number): Promise<boolean> {
     try {
       const answer = await this.#http.post('report', text, timeoutMs);
       if (answer.status !== 200) {
         this.#say('http', `a report was answered with status ${answer.status}: ${problemText(answer.body)}`);
         await this.#otherKey(answer.body);
         this.#judge(answer);
-        return;
+        return false;
       }
       const reply = answer.authentic ? replySchema.safeParse(parseJson(answer.body)) : undefined;
-      if (reply === undefined)
-        return this.#say('http', 'what answers does not have the key of this cluster; it is ignored');
-      if (!reply.success)
-        return this.#say('http', 'the coordinator answered with something that is no reply; it is ignored');
+      if (reply?.success !== true) {
+        const what =
+          reply === undefined
+            ? 'what answers does not have the key of this cluster'
+            : 'the coordinator answered with something that is no reply';
+        this.#say('http', `${what}; it is ignored`);
+        return false;
+      }
       this.#said.delete('http');
       this.#onReply(reply.data);
+      return true;
     } catch (error) {
       if (error instanceof NoNonceError) this.#judge(error.answer);
       this.#say('http', `the coordinator cannot be reached: ${unreachableBecause(error, this.#http.base)}`);
+      return false;
     }
   }
 

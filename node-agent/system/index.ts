@@ -30,6 +30,7 @@ export {
   type WatchdogDevice,
   watchdogDevices,
   watchdogHolder,
+  watchdogRuns,
 } from './machine.ts';
 export { describeUser, type MountUser, mountUsers, signalUser, type UsedMounts } from './mount-users.ts';
 export {

@@ -1,8 +1,8 @@
 /** What the kernel says of the machine and of the processes on it: read, never changed. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { errnoOf } from './errors.ts';
-import { processes } from './mounts.ts';
+import { deviceNumber, processes } from './mounts.ts';
 
 /** @returns the text without the white space around it; undefined where there is no such file or its device has no answer. */
 export function textAt(path: string): string | undefined {
@@ -125,13 +125,17 @@ export function watchdogDevices(): WatchdogDevice[] {
   }));
 }
 
+/** Does this watchdog run, as one does that is open? A few bytes of sysfs, where `watchdogHolder` looks at every process. */
+export function watchdogRuns(device: string): boolean {
+  return textAt(`/sys/class/watchdog/${watchdogName(device)}/state`) === 'active';
+}
+
 /**
- * Who has a watchdog open, but for this process: `systemd (process 1)`. Undefined where nobody has, or only root may know.
- * @param device any when left out; of one that is named and does not run nobody is looked for.
+ * Who has a watchdog open, but for this process: `systemd (process 1)`. Undefined where nobody has, or this process may not know
+ * (CAP_SYS_PTRACE).
+ * @param device any when left out.
  */
 export function watchdogHolder(except: number | undefined, device?: string): string | undefined {
-  if (device !== undefined && textAt(`/sys/class/watchdog/${watchdogName(device)}/state`) === 'inactive')
-    return undefined;
   const isMeant = (target: string) =>
     target.startsWith('/dev/watchdog') && (device === undefined || watchdogName(target) === watchdogName(device));
   const holds = (pid: number) => descriptorsOf(pid).some(isMeant);
@@ -139,9 +143,14 @@ export function watchdogHolder(except: number | undefined, device?: string): str
   return pid === undefined ? undefined : `${textAt(`/proc/${pid}/comm`) ?? 'a process'} (process ${pid})`;
 }
 
-/** The first one has two devices, /dev/watchdog and /dev/watchdog0. Source: Documentation/watchdog/watchdog-kernel-api.rst. */
+/**
+ * By the device's own number, or where it is out of sight (PrivateDevices=) by its name. The first one has two devices, /dev/watchdog, of
+ * the misc devices, and /dev/watchdog0. Source: Documentation/watchdog/watchdog-kernel-api.rst.
+ */
 function watchdogName(device: string): string {
-  const name = basename(device);
+  const found = statSync(device, { throwIfNoEntry: false });
+  const told = found?.isCharacterDevice() === true ? textAt(`/sys/dev/char/${deviceNumber(found.rdev)}/uevent`) : '';
+  const name = /^DEVNAME=(.+)$/m.exec(told ?? '')?.[1] ?? basename(device);
   return name === 'watchdog' ? 'watchdog0' : name;
 }
 

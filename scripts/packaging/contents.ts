@@ -1,4 +1,5 @@
 /** What the two packages consist of. */
+import { globSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -62,6 +63,7 @@ export async function nodePackage(dist: string, release: Release): Promise<Packa
       manual('holdfast.8', await source('holdfast.8'), release),
       manual('holdfast-guard.8', await source('holdfast-guard.8'), release),
       { path: '/usr/share/doc/holdfast/examples/strict.conf', content: await source('strict.conf') },
+      ...manuals(),
       ...(await documents('holdfast', release, [NODE, ...(await importedPackages(root))])),
     ],
     conffiles: ['/etc/default/holdfast', '/etc/needrestart/conf.d/holdfast.conf'],
@@ -129,6 +131,12 @@ async function maintainerScripts(name: string): Promise<PackageSpec['scripts']> 
 function manual(name: string, source: string, { version, epoch }: Release): Entry {
   const section = name.split('.').at(-1);
   return { path: `/usr/share/man/man${section}/${name}.gz`, content: gzip(manualPage(source, version, epoch)) };
+}
+
+/** README and docs/ as they stand here, so that what messages and other texts point at is on the machine. */
+function manuals(): Entry[] {
+  const files = ['README.md', ...globSync('docs/**/*.{md,json}', { cwd: root }).toSorted()];
+  return files.map((file) => ({ path: `/usr/share/doc/holdfast/${file}`, from: join(root, file) }));
 }
 
 async function documents(name: string, release: Release, builtIn: readonly BuiltIn[]): Promise<Entry[]> {

@@ -195,7 +195,7 @@ faultTest(
 );
 
 faultTest(
-  'the owner’s event loop is blocked: its guard acts, the next node takes over, the agent returns',
+  'the owner’s event loop is blocked: its guard acts, the group runs again in a new epoch, the agent returns',
   {},
   async (cluster, t) => {
     const alice = await runningOnAlice(cluster);
@@ -221,10 +221,13 @@ faultTest(
     t.diagnostic(`everything gone ${(monotonicMs() - blockedMs).toFixed(0)} ms after the loop was blocked`);
     await until(() => unit.exits.length > 0, { deadlineMs: 5_000, what: 'the blocked agent to be killed' });
     equal(unit.exits[0]?.signal, 'SIGKILL');
-    await cluster.settled('running', { on: 'bob', deadlineMs: 20_000 });
     await cluster.event('agent.fuse-fired', { node: 'alice', group: 'web' });
+    // by bob, or by alice itself, whose agent is back at once: whoever claims first when the lease has been given back
+    await until(async () => ((await cluster.status()).groups.web?.epoch ?? 0) > 1, {
+      deadlineMs: 20_000,
+      what: 'the next epoch',
+    });
     await cluster.healthy();
-    equal((await cluster.status()).groups.web?.owner, 'bob');
   },
 );
 

@@ -188,7 +188,7 @@ groups:
 
 test('as many groups as there may be, in chains, on slow disks, start in order on two nodes, and all move at a standby', {
   skip,
-  timeout: 900_000,
+  timeout: 1_200_000,
 }, async (t) => {
   // ten seconds each on two idle processors: a machine with others on it is slower by the whole factor
   const deadlineMs = 300_000;

@@ -117,6 +117,10 @@ export class Agent {
     });
   }
 
+  changesWay(): void {
+    this.process.act(() => this.decide({ type: 'other-way' }));
+  }
+
   #onReply(reply: Reply): void {
     if (reply.problem === undefined) this.#telling.answered(reply.id, reply.instance !== this.#keep.instance);
     if (reply.peers !== undefined) this.lan.learn(reply.peers);

@@ -20,6 +20,8 @@ export class Cluster {
   readonly staleFor = new Set<string>();
   /** Where each node last spoke from. */
   readonly #sockets = new Map<string, Host>();
+  /** With which instance of the coordinator each host has its session. */
+  readonly #sessions = new Map<Host, string>();
   /** How often a reply that carries a grant gets lost. */
   grantsLost = 0;
   /** What an incarnation said that is over may arrive long after it. */
@@ -54,9 +56,18 @@ export class Cluster {
     this.wan.carry(from.name, COORDINATOR, () => {
       if (!this.lateIncarnations && this.#isOutlived(from, report, sentAt)) return;
       this.#sockets.set(from.node, from);
+      this.#opensSession(from);
       const answer = (message: DownMessage) => this.#toHost(from, message);
       this.coordinator.receive(report, answer, this.staleFor.has(from.name));
     });
+  }
+
+  /** A coordinator that began anew knows no session of before: the host opens one, and what is under way no longer counts. */
+  #opensSession(host: Host): void {
+    const instance = this.coordinator.state?.volatile.instance;
+    if (instance === undefined || this.#sessions.get(host) === instance) return;
+    this.#sessions.set(host, instance);
+    host.changesWay();
   }
 
   /** Its incarnation was over before it arrived, and another one speaks for the host by now. */

@@ -187,6 +187,10 @@ export class Host {
     if (!this.asleep) this.agent?.receive(message);
   }
 
+  changesWay(): void {
+    if (!this.asleep) this.agent?.changesWay();
+  }
+
   hear(message: LanMessage): void {
     if (!this.asleep) this.agent?.lan.receive(message);
   }
