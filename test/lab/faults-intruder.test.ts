@@ -76,6 +76,8 @@ faultTest(
     await backAndReady(cluster, 'bob', 40_000);
     await cluster.healthy();
     equal((await cluster.status()).groups.web?.owner, 'alice', 'the group stayed where it is');
+    // so that nobody else claims before bob does
+    await mustCli.call(cluster.product, ['node', 'standby', 'carol', '--wait', '30s']);
     await cluster.host('alice').powerCut();
     equal(await cluster.settled('running', { on: 'bob', deadlineMs: 40_000 }), 'bob');
     deepEqual(await rememberedEpochs(bob), { web: 6 });
