@@ -33,9 +33,9 @@ import {
   nextDue,
   reportDue,
 } from './keep.ts';
-import { livesOnPromises } from './keep-lease.ts';
 import { withCleanups } from './keep-orders.ts';
 import { Lan } from './lan.ts';
+import { localStatus } from './local-status.ts';
 import { NodeFuse } from './node-fuse.ts';
 import { Notifier } from './notifier.ts';
 import { loadPeerKey } from './peer-key.ts';
@@ -231,35 +231,14 @@ export class AgentLoop {
 
   /** What this node knows by itself, for `holdfast status` when the coordinator does not answer. */
   status(): Record<string, unknown> {
-    const nowMs = bootMs();
-    return {
-      schema: 'holdfast/local-status/v1',
-      node: this.#keep.node,
+    return localStatus({
+      keep: this.#keep,
       cluster: this.#options.identity.cluster,
-      incarnation: this.#keep.incarnation,
-      revision: this.#keep.revision,
-      connected: this.#keep.unanswered <= 1,
-      coordinator: {
-        lastAnswerMs: nowMs - this.#keep.lastAnswerMs,
-        way: this.#transport.way,
-        trouble: this.#transport.trouble,
-      },
-      quarantineMs: Math.max(0, this.#keep.quarantineEndMs - nowMs),
+      transport: this.#transport,
       fuse: this.#nodeFuse.report(),
       peersHeardMs: this.#lan.heard(),
-      groups: this.#groups.all().map((group) => {
-        const held = this.#keep.held[group.name];
-        return {
-          ...group.report(),
-          phase: held?.phase ?? null,
-          leaseRemainingMs: held === undefined ? null : held.deadlineMs - nowMs,
-          voters: held?.voters.names ?? [],
-          livesOnPromises: held !== undefined && livesOnPromises(this.#keep, held, nowMs),
-          refusals: this.#groups.refusalsOf(group.name),
-          copies: group.copies,
-        };
-      }),
-    };
+      groups: this.#groups,
+    });
   }
 
   /** What DRBD's fence-peer handler asks: see fences.ts. */
