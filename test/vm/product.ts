@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Status, Why } from '../../schemas/api.ts';
 import type { ClusterEvent } from '../../schemas/events.ts';
+import type { IncidentStory } from '../../schemas/incident.ts';
 import { type Finished, mustRun, run, until, within } from '../lab/index.ts';
 import type { Machine } from './machine.ts';
 import { type Network, networks } from './network.ts';
@@ -121,6 +122,11 @@ export class Product {
 
   async why(group: string): Promise<Why> {
     return JSON.parse(await this.mustCli(['why', group, '--json'])) as Why;
+  }
+
+  /** The newest story. */
+  async incident(): Promise<IncidentStory> {
+    return JSON.parse(await this.mustCli(['incident', 'show', 'last', '--json'])) as IncidentStory;
   }
 
   async events(): Promise<ClusterEvent[]> {
