@@ -16,6 +16,7 @@ import {
   until,
   VIP,
 } from './index.ts';
+import { safe } from './outages.ts';
 
 /** The address, a test agent under test, and nginx after it. */
 function around(agent: TestAgent, policy: string, options: { requires?: 'uplink' } = {}) {
@@ -383,6 +384,7 @@ faultTest(
   around('daemon', 'onFail: restart'),
   async (cluster, t) => {
     const { alice, nginx } = await started(cluster);
+    await safe(cluster);
     const agent = cluster.product.agent(alice);
     const web = await Client.start(cluster.lab.client, { kind: 'http', address: VIP });
     await web.nextAnswer(10_000);
