@@ -47,6 +47,7 @@ const DEFAULT_TIMES: OperationTimes = OPERATION_TIMES.service;
 const AFTER_SYSTEMD_MS = 2_000;
 /** How long processes may take to end after a stop that said it had stopped them; what is left then is killed. */
 const LEFTOVER_GRACE_MS = 2_000;
+const KILL_AGAIN_MS = 50;
 /** How long a start that was called off may take to be undone. */
 const UNDO_MS = 1_500;
 const SIGKILL = 9;
@@ -249,7 +250,12 @@ export class ServiceResource implements Resource {
     const cgroups = this.#cgroupsOf(state);
     for (const cgroup of cgroups) cgroup.killNow();
     if (!isDown(state.active) || state.job) {
+      // What hangs in the kernel, as on a disk of DRBD that is frozen, the next agent may be the one to free. By the drop-in's `Before=` a stop of
+      // the unit that systemd waits for would hold up its start: none is left, and none is ordered before everything has ended.
+      if (state.job) await this.#systemd.cancelJob(this.#unit);
       await this.#systemd.kill(this.#unit, SIGKILL).catch(() => undefined); // There is nothing to kill any more.
+      const left = await this.#leftOf(cgroups, signal);
+      if (left !== undefined) return fail(`${namesOf([left])} does not end after SIGKILL`);
       await this.#enqueueStop();
       // The unit's own stop commands come next, one after the other; none of them is waited for.
       await this.#until((now) => {
@@ -262,6 +268,18 @@ export class ServiceResource implements Resource {
       if (!(await cgroup.waitEmpty(LEFTOVER_GRACE_MS, signal)))
         return fail(`${namesOf([cgroup])} does not end after SIGKILL`);
     return isDown(active) ? { ok: true } : fail(`after its processes were killed systemd says ${active} (${sub})`);
+  }
+
+  /** Kills again and again what systemd may start next. @returns one in which something is left when the signal came; undefined: all ended. */
+  async #leftOf(cgroups: readonly Cgroup[], signal: AbortSignal): Promise<Cgroup | undefined> {
+    for (;;) {
+      let left: Cgroup | undefined;
+      for (const cgroup of cgroups) {
+        cgroup.killNow();
+        if (!(await cgroup.waitEmpty(KILL_AGAIN_MS, signal))) left = cgroup;
+      }
+      if (left === undefined || signal.aborted) return left;
+    }
   }
 
   /**

@@ -207,6 +207,17 @@ export class Systemd {
     await this.#call({ ...MANAGER, member: 'KillUnit', signature: 'ssi', body: [name, 'all', signal] });
   }
 
+  /** Whatever was ordered of the unit and is not done is not waited for any more, by nobody; its processes are left as they are. */
+  async cancelJob(name: string): Promise<void> {
+    const job = (await this.#properties(objectPath(name), UNIT)).get('Job');
+    const [id] = Array.isArray(job) ? job : [];
+    if (typeof id !== 'number' || id === 0) return;
+    await this.#call({ ...MANAGER, member: 'CancelJob', signature: 'u', body: [id] }).catch((error: unknown) => {
+      // it was over just then
+      if (!(error instanceof DbusError) || error.code !== 'org.freedesktop.systemd1.NoSuchJob') throw error;
+    });
+  }
+
   /** Forgets a failure and the count of starts that limits them. */
   async resetFailed(name: string): Promise<void> {
     const asked = this.#call({ ...MANAGER, member: 'ResetFailedUnit', signature: 's', body: [name] });

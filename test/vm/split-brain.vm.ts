@@ -9,6 +9,9 @@ import { scenario } from './scenario.ts';
 const resolve = async (machine: Machine, ...options: readonly string[]) =>
   await machine.exec(['holdfast drbd resolve-split-brain r0', ...options].join(' '), { deadlineMs: 60_000 });
 
+const fencing = (from: string, to: string) =>
+  `sed -i 's/fencing ${from};/fencing ${to};/' /etc/drbd.d/r0.res && drbdadm adjust r0`;
+
 scenario(
   'split brain: told with both sides, nothing is thrown away by itself, and one command on the side that loses heals it',
   async ({ say, cluster, owner, other, writer }) => {
@@ -21,8 +24,12 @@ scenario(
       what: 'DRBD to see that its peer is gone',
     });
     await writer.acknowledgedAfter(monotonicMs(), 60_000);
-    await other.mustExec('drbdadm primary --force r0', { deadlineMs: 120_000 });
-    await other.mustExec('drbdadm secondary r0', { deadlineMs: 60_000 });
+    // as configured, DRBD asks, and does not let it happen
+    const refused = await other.exec('drbdadm primary --force r0', { deadlineMs: 120_000 });
+    match(refused.stderr, /Refusing to be Primary while peer is not outdated/);
+    await other.mustExec(fencing('resource-and-stonith', 'dont-care'));
+    await other.mustExec('drbdadm primary --force r0 && drbdadm secondary r0', { deadlineMs: 120_000 });
+    await other.mustExec(fencing('dont-care', 'resource-and-stonith'));
     await other.mend('replication');
 
     const told = async () =>
