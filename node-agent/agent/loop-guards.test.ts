@@ -5,8 +5,7 @@
 import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, describe, it, type TestContext } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
@@ -16,8 +15,8 @@ import type { PeerAnswer } from '../../schemas/peer.ts';
 import type { Report } from '../../schemas/wire.ts';
 import { bootMs, Cgroups, silent } from '../system/index.ts';
 import { isAlive, noCgroups, until as untilLater } from '../system/testing.ts';
-import { AgentLoop, EXIT_GUARD_LOST } from './loop.ts';
-import { CONFIG, FakeCoordinator, FakeGuard, identityAt } from './loop-testing.ts';
+import { type AgentLoop, EXIT_GUARD_LOST } from './loop.ts';
+import { type Around, around, CONFIG, type FakeCoordinator } from './loop-testing.ts';
 import { Peers } from './peers.ts';
 
 const T = LEASE_PROFILES.default;
@@ -38,39 +37,6 @@ const hasCgroups = (() => {
   });
   return true;
 })();
-
-interface Around {
-  readonly dir: string;
-  readonly guard: FakeGuard;
-  readonly coordinator: FakeCoordinator;
-  /** Warnings of the agent. */
-  readonly warnings: string[];
-  start(): Promise<AgentLoop>;
-}
-
-async function around(t: TestContext): Promise<Around> {
-  const dir = mkdtempSync(join(tmpdir(), 'hf-loop-'));
-  const [guard, coordinator] = await Promise.all([FakeGuard.listen(dir), FakeCoordinator.listen()]);
-  const warnings: string[] = [];
-  const loops: AgentLoop[] = [];
-  t.after(() => {
-    for (const loop of loops) loop.leave();
-    guard.end();
-    coordinator.end();
-    rmSync(dir, { recursive: true, force: true });
-  });
-  const options = {
-    ...{ stateDir: dir, guardPath: '/nowhere', version: '0.0.0' },
-    identity: identityAt(coordinator.url),
-    log: { info: () => undefined, warn: (line: string) => warnings.push(line) },
-  };
-  const start = async () => {
-    const loop = await AgentLoop.start(options);
-    loops.push(loop);
-    return loop;
-  };
-  return { dir, guard, coordinator, warnings, start };
-}
 
 const epochsOf = (dir: string): unknown =>
   (JSON.parse(readFileSync(join(dir, 'epochs.json'), 'utf8')) as { epochs: unknown }).epochs;

@@ -1,12 +1,16 @@
 /** For the tests beside this file: a guard and a coordinator that do as a test says, behind the real client and the real transport. */
 import { generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer as createHttpServer, type Server as HttpServer, type IncomingMessage } from 'node:http';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { TestContext } from 'node:test';
 import { LEASE_PROFILES } from '../../schemas/limits.ts';
 import type { NodeConfig, Reply, Report } from '../../schemas/wire.ts';
 import { testCluster } from './cluster-testing.ts';
 import type { Identity } from './identity.ts';
+import { AgentLoop } from './loop.ts';
 
 /** Answers as dist/holdfast-guard does, as long as nothing is refused, and notes every line that it is sent. */
 export class FakeGuard {
@@ -193,4 +197,38 @@ export function identityAt(url: string): Identity {
     lan: { address: '127.0.0.1', port: 0 },
     key: generateKeyPairSync('ed25519').privateKey,
   };
+}
+
+/** An agent between a guard and a coordinator that do as a test says. */
+export interface Around {
+  readonly dir: string;
+  readonly guard: FakeGuard;
+  readonly coordinator: FakeCoordinator;
+  /** Warnings of the agent. */
+  readonly warnings: string[];
+  start(): Promise<AgentLoop>;
+}
+
+export async function around(t: TestContext): Promise<Around> {
+  const dir = mkdtempSync(join(tmpdir(), 'hf-loop-'));
+  const [guard, coordinator] = await Promise.all([FakeGuard.listen(dir), FakeCoordinator.listen()]);
+  const warnings: string[] = [];
+  const loops: AgentLoop[] = [];
+  t.after(() => {
+    for (const loop of loops) loop.leave();
+    guard.end();
+    coordinator.end();
+    rmSync(dir, { recursive: true, force: true });
+  });
+  const options = {
+    ...{ stateDir: dir, guardPath: '/nowhere', version: '0.0.0' },
+    identity: identityAt(coordinator.url),
+    log: { info: () => undefined, warn: (line: string) => warnings.push(line) },
+  };
+  const start = async () => {
+    const loop = await AgentLoop.start(options);
+    loops.push(loop);
+    return loop;
+  };
+  return { dir, guard, coordinator, warnings, start };
 }
